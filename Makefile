@@ -1,0 +1,57 @@
+# make demo   train on an embedded data set and write a report    (RECIPE=... for another)
+# make test   everything that must pass: style, types, import contracts, tests
+# make bench  the measurements behind every claim of speed or exactness
+# Each sets up all that it needs on a fresh machine with Python 3.11 or later.
+
+PYTHON ?= python3
+RECIPE ?= digits/cnn
+BIN := .venv/bin
+INSTALLED := .venv/installed
+
+# The data root is EYEBRIGHT_DATA. Where it is not set, real data beside the checkout serves, if there is any.
+ifndef EYEBRIGHT_DATA
+ifneq ($(wildcard ../shared/data/unpack_cifar10),)
+export EYEBRIGHT_DATA := $(CURDIR)/.data
+DATA := .data/ready
+endif
+endif
+
+.PHONY: demo test style types contracts pytest bench clean
+
+demo: $(INSTALLED) $(DATA)
+	$(BIN)/eyebright train $(RECIPE)
+
+test: style types contracts pytest
+
+style: $(INSTALLED)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(INSTALLED)
+	$(BIN)/mypy
+
+contracts: $(INSTALLED)
+	$(BIN)/lint-imports
+
+pytest: $(INSTALLED) $(DATA)
+	$(BIN)/pytest
+
+bench: $(INSTALLED) $(DATA)
+	$(BIN)/python benchmarks/exact_resume.py
+	$(BIN)/python benchmarks/loader_share.py
+
+# torch first: pip keeps an installed one, so that a CPU build stays a CPU build.
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+.data/ready: $(INSTALLED)
+	mkdir -p .data
+	$(BIN)/python ../shared/data/unpack_cifar10 .data
+	ln -sf ../../shared/data/emotions.zip .data/emotions.zip
+	touch $@
+
+clean:
+	rm -rf .venv .data .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,84 @@
+"""Eyebright trains image classifiers, shows why they are wrong, and ships them.
+
+The public names, in the order in which one walks through them:
+
+    recipe = eb.recipe("cifar10/regularized_cnn", epochs=10)   every choice of an experiment
+    splits = eb.load(recipe.data)                              .train .validation .test
+    run = eb.fit(recipe, splits)                               a folder with the model and its history
+    test = eb.predict(run.model, splits.test)                  logits, labels, index
+    scores = eb.evaluate(test)                                 every number with its interval
+    eb.report(run).write("report.html")                        one offline page
+
+They are resolved on first use: importing this package loads neither torch nor matplotlib.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from eyebright.core.errors import EyebrightError as EyebrightError
+    from eyebright.core.input_spec import InputSpec as InputSpec
+    from eyebright.core.recipe import Recipe as Recipe
+    from eyebright.core.recipe import recipe as recipe
+    from eyebright.core.recipe import recipes as recipes
+    from eyebright.data.image_set import ImageSet as ImageSet
+    from eyebright.data.image_set import Splits as Splits
+    from eyebright.data.load import load as load
+    from eyebright.data.sheet import sheet as sheet
+    from eyebright.evaluation.classify import classify as classify
+    from eyebright.evaluation.metrics import evaluate as evaluate
+    from eyebright.evaluation.predict import predict as predict
+    from eyebright.evaluation.predictions import Predictions as Predictions
+    from eyebright.evaluation.score import Score as Score
+    from eyebright.evaluation.scores import Scores as Scores
+    from eyebright.models.classifier import Classifier as Classifier
+    from eyebright.report.report import report as report
+    from eyebright.training.callbacks import Callback as Callback
+    from eyebright.training.fit import fit as fit
+    from eyebright.training.fit import judge as judge
+    from eyebright.training.fit import resume as resume
+    from eyebright.training.run import Run as Run
+    from eyebright.training.run import runs as runs
+
+# Public name -> module that defines it.
+_HOMES = {
+    "recipe": "core.recipe",
+    "recipes": "core.recipe",
+    "load": "data.load",
+    "fit": "training.fit",
+    "resume": "training.fit",
+    "judge": "training.fit",
+    "predict": "evaluation.predict",
+    "classify": "evaluation.classify",
+    "evaluate": "evaluation.metrics",
+    "report": "report.report",
+    "runs": "training.run",
+    "sheet": "data.sheet",
+    "Recipe": "core.recipe",
+    "InputSpec": "core.input_spec",
+    "ImageSet": "data.image_set",
+    "Splits": "data.image_set",
+    "Classifier": "models.classifier",
+    "Callback": "training.callbacks",
+    "Run": "training.run",
+    "Predictions": "evaluation.predictions",
+    "Score": "evaluation.score",
+    "Scores": "evaluation.scores",
+    "EyebrightError": "core.errors",
+}
+__all__ = ["__version__", *_HOMES]  # noqa: PLE0604 (names of a dictionary, which the linter cannot see)
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'eyebright' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"eyebright.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

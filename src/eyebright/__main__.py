@@ -1,0 +1,5 @@
+"""`python -m eyebright` is the command `eyebright`."""
+
+from eyebright.cli.main import main
+
+main()

@@ -1,0 +1,45 @@
+"""Group `data`: where the images come from and how they are divided."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from eyebright.core.input_spec import Interpolation, Resize
+from eyebright.core.settings.fields import NotNegative, OpenFraction, Positive, settings
+
+OnBadImage = Literal["error", "skip"]
+
+
+@settings
+class DataSettings:
+    """Choice of images.
+
+    Attributes
+    ----------
+    source : a known data set (`cifar10`, `mnist`, ...) or the path of an image folder or zip.
+    root : folder that holds the known data sets; default: EYEBRIGHT_DATA, else the platform's cache.
+    size : edge of the square that images are resized to, in pixels; default: the source's own.
+    channels : 1 (grey) or 3 (RGB); default: the source's own.
+    resize, interpolation : how images are brought to `size`, see `InputSpec`.
+    classes : keep only these classes, in this order; default: all.
+    validation : share of the training images held out, where the source has no validation split.
+    test : share of all images held out first, where the source has no test split.
+    split_seed : seed of the split; independent of the seed of training.
+    limit : keep at most this many training images (stratified), for a quick look.
+    on_bad_image : stop at a file that cannot be decoded, or leave it out and count it.
+    download : fetch a known data set that is missing.
+    """
+
+    source: str
+    root: str | None = None
+    size: Positive | None = None
+    channels: Literal[1, 3] | None = None
+    resize: Resize = "crop"
+    interpolation: Interpolation = "bilinear"
+    classes: tuple[str, ...] | None = None
+    validation: OpenFraction = 0.1
+    test: OpenFraction = 0.2
+    split_seed: NotNegative = 0
+    limit: Positive | None = None
+    on_bad_image: OnBadImage = "error"
+    download: bool = True
