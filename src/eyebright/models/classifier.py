@@ -1,0 +1,71 @@
+"""`Classifier`: raw uint8 pixels in, logits out. Normalisation is part of the model."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from eyebright.core.errors import ModelError
+from eyebright.core.input_spec import InputSpec
+from eyebright.core.settings.model import ModelSettings
+
+
+class Classifier(nn.Module):
+    """A body that makes features, a head that makes logits, and the `InputSpec` of both.
+
+    Parameters
+    ----------
+    body : maps normalised images (B, C, H, W) float to features (B, F).
+    head : maps features (B, F) to logits (B, K).
+    spec : what goes in and what comes out.
+    settings : the choice that it was built from; with `spec` and the weights it rebuilds the model.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, body: nn.Module, head: nn.Module, spec: InputSpec, settings: ModelSettings) -> None:
+        super().__init__()
+        self.body = body
+        self.head = head
+        self.spec = spec
+        self.settings = settings
+        # In units of the 0..255 range of the pixels: one subtraction and one division normalise. Not part of the
+        # weights: `spec` alone says them, and no checkpoint can say otherwise.
+        self.register_buffer("mean", 255 * torch.tensor(spec.mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(spec.std).view(1, -1, 1, 1), persistent=False)
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Images (B, C, H, W), uint8 or float in 0..255, to float32 of mean 0 and deviation 1."""
+        wanted = (self.spec.channels, self.spec.height, self.spec.width)
+        if images.ndim != 4 or tuple(images.shape[1:]) != wanted:
+            raise ModelError(
+                f"the model takes images (B, {', '.join(map(str, wanted))}) but got {tuple(images.shape)}.",
+                "Load the images through eyebright.load or eyebright.predict, which resize to the model's InputSpec.",
+            )
+        return (images.float() - self.mean) / self.std  # (B, C, H, W)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Images (B, C, H, W), uint8 or float in 0..255, to features (B, F)."""
+        features: Tensor = self.body(self.normalise(images))
+        return features
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (B, C, H, W), uint8 or float in 0..255, to logits (B, K) float32."""
+        logits: Tensor = self.head(self.features(images))
+        return logits.float()
+
+
+@contextlib.contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode for a while; then every layer gets its own mode back, frozen ones theirs."""
+    modes = [(layer, layer.training) for layer in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for layer, training in modes:
+            layer.training = training
