@@ -87,7 +87,7 @@ class Recipe:
         return self.from_dict(tree)
 
 
-def recipe(name: str | Path, overrides: Sequence[str] = (), **changes: Any) -> Recipe:
+def recipe(name: str | Path, overrides: Sequence[str] = (), /, **changes: Any) -> Recipe:
     """Compose a recipe.
 
     Parameters

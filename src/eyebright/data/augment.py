@@ -1,0 +1,342 @@
+"""Whole-batch augmentation in torch: every image of a batch at once, each with its own random draw.
+
+Geometry and blanking copy pixels, so they are exact and stay uint8. Turning and colour compute in float32
+and round back to uint8. An operation draws from a numpy generator seeded by (seed, epoch, batch number) and
+its own name: a draw depends on nothing else, neither on the device, nor on the number of workers, nor on
+which other operations are on. Numpy's generator rather than torch's, because it takes a 128-bit seed
+(torch's keeps 32 bits of it on the CPU) and knows the Beta distribution.
+
+To add an operation: a field of `AugmentSettings`, a function here, a line in `OPERATIONS`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from eyebright.core.errors import RecipeError
+from eyebright.core.randomness import stream
+from eyebright.core.settings.augment import AugmentSettings
+
+# Images (B, C, H, W) uint8, the value of the field, the operation's own generator -> images, same shape.
+# The value is Any because each field has its own type (bool, int or float).
+Operation = Callable[[Tensor, Any, np.random.Generator], Tensor]
+
+# The same, but returns (images, partner, kept): image i keeps the share kept[i] (B,) float32 of itself and
+# takes the rest from image partner[i] (B,) int64.
+Blend = Callable[[Tensor, float, np.random.Generator], tuple[Tensor, Tensor, Tensor]]
+
+# Luminance of RGB as ITU-R 601-2 and Pillow compute it, in units of 1/65536.
+_LUMINANCE = (19595, 38470, 7471)
+
+_ERASED_AREA = (0.02, 0.33)  # of the image (Zhong et al. 2017: s_l and s_h)
+_ERASED_ASPECT = 1 / 0.3  # height / width is between its inverse and this (there r_1 = 0.3)
+
+_DROPPED_SIDE = (0.10, 0.25)  # of a side: eight such rectangles hide about a fifth of the image
+
+
+def augment(
+    images: Tensor, labels: Tensor, settings: AugmentSettings, *, classes: int, place: tuple[int, int, int]
+) -> tuple[Tensor, Tensor]:
+    """Augment one batch; the inputs are left as they are.
+
+    Parameters
+    ----------
+    images : (B, C, H, W) uint8 on any device, in any memory layout.
+    labels : (B,) int64 on the same device.
+    settings : what to do.
+    classes : K.
+    place : (seed, epoch, batch number), which decides every random draw.
+
+    Returns
+    -------
+    images : (B, C, H, W) uint8, or float32 in 0..255 after mixup.
+    targets : `labels`, or (B, K) float32 with rows that sum to 1 after mixup or cutmix.
+
+    Raises
+    ------
+    RecipeError : a value that does not fit the size of the images.
+    """
+    for name, operation in OPERATIONS:
+        if value := getattr(settings, name):
+            images = operation(images, value, stream(name, *place))
+    blends = [(name, blend) for name, blend in BLENDS if getattr(settings, name)]
+    if not blends:
+        return images, labels
+    name, blend = blends[stream("blend", *place).integers(len(blends))]
+    images, partner, kept = blend(images, getattr(settings, name), stream(name, *place))
+    whole = F.one_hot(labels, classes).float()  # (B, K)
+    return images, kept[:, None] * whole + (1 - kept)[:, None] * whole[partner]
+
+
+# Geometry
+
+
+def flip(images: Tensor, on: bool, random: np.random.Generator) -> Tensor:
+    """Mirror left-right with probability 1/2."""
+    chosen = random.random(len(images)) < on / 2
+    return torch.where(_per_image(chosen, images), images.flip(3), images)
+
+
+def crop(images: Tensor, pad: int, random: np.random.Generator) -> Tensor:
+    """Pad all four sides by `pad` pixels (reflected) and cut a window of the original size."""
+    top, left = random.integers(0, 2 * pad, size=(2, len(images)), endpoint=True)
+    return window(images, (pad, pad), top, left)
+
+
+def shift(images: Tensor, share: float, random: np.random.Generator) -> Tensor:
+    """Move by a whole number of pixels, up to `share` of the height and of the width; reflect the edge."""
+    pad = (round(share * images.shape[2]), round(share * images.shape[3]))
+    if pad == (0, 0):
+        raise RecipeError(
+            f"augment.shift={share:g} moves images of {images.shape[2]}x{images.shape[3]} pixels by less than one.",
+            f"Use {1 / max(images.shape[2:]):.2g} or more, or 0 to switch it off.",
+        )
+    top, left = (random.integers(0, 2 * most, size=len(images), endpoint=True) for most in pad)
+    return window(images, pad, top, left)
+
+
+def window(images: Tensor, pad: tuple[int, int], top: NDArray[np.int64], left: NDArray[np.int64]) -> Tensor:
+    """Pad (rows, columns) by reflection, without repeating the edge, and cut image i at (top[i], left[i]).
+
+    Raises
+    ------
+    RecipeError : the images are too small to reflect so much.
+    """
+    height, width = images.shape[2:]
+    if pad[0] >= height or pad[1] >= width:
+        raise RecipeError(
+            f"images of {height}x{width} pixels cannot be padded by {pad[0]}x{pad[1]}: reflection gives one less.",
+            f"Use augment.crop below {min(height, width)}, and a smaller augment.shift.",
+        )
+    rows, columns = (_reflected(size, most).to(images.device) for size, most in zip((height, width), pad, strict=True))
+    padded = images.permute(0, 2, 3, 1).index_select(1, rows).index_select(2, columns)  # (B, H + 2p, W + 2p, C)
+    # A view of all windows, so that one indexing copies each image's own, row by row.
+    windows = padded.unfold(1, height, 1).unfold(2, width, 1)  # (B, 2p + 1, 2p + 1, C, H, W)
+    each = torch.arange(len(images), device=images.device)
+    at = (each, torch.from_numpy(top).to(images.device), torch.from_numpy(left).to(images.device))
+    return windows.permute(0, 1, 2, 4, 5, 3)[at].permute(0, 3, 1, 2)  # (B, C, H, W)
+
+
+def _reflected(size: int, pad: int) -> Tensor:
+    """(size + 2 pad,) int64: the position that each place of a reflected axis shows, as in numpy.pad."""
+    return torch.from_numpy(np.pad(np.arange(size), pad, mode="reflect"))
+
+
+def rotate(images: Tensor, degrees: float, random: np.random.Generator) -> Tensor:
+    """Turn about the middle by up to `degrees` either way; reflect the edge."""
+    return turn(images, random.uniform(-degrees, degrees, len(images)))
+
+
+def turn(images: Tensor, degrees: NDArray[np.float64]) -> Tensor:
+    """Turn image i counterclockwise by degrees[i] (B,), with bilinear interpolation and reflected edges."""
+    _, _, height, width = images.shape
+    angle = np.deg2rad(degrees)
+    cosine, sine, none = np.cos(angle), np.sin(angle), np.zeros_like(angle)
+    # From target to source, in coordinates that run from -1 to 1 along each side, hence the ratios.
+    rows = ((cosine, -sine * height / width, none), (sine * width / height, cosine, none))
+    matrix = torch.tensor(np.stack(rows).transpose(2, 0, 1), dtype=torch.float32, device=images.device)  # (B, 2, 3)
+    grid = F.affine_grid(matrix, list(images.shape), align_corners=False)  # (B, H, W, 2)
+    pixels = images.contiguous().float()  # sampling runs along planes, several times faster than channels_last
+    turned = F.grid_sample(pixels, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    return _rounded(turned)
+
+
+# Colour
+
+
+def adjust_brightness(images: Tensor, factor: Tensor) -> Tensor:
+    """Multiply every pixel of image i by factor[i] (B, 1, 1, 1)."""
+    return _rounded(images * factor)
+
+
+def adjust_contrast(images: Tensor, factor: Tensor) -> Tensor:
+    """Move every pixel of image i away from the image's mean luminance, by factor[i] (B, 1, 1, 1)."""
+    # Summed as integers: the same bits on any number of threads.
+    total = _luminance(images).sum((1, 2, 3), dtype=torch.int64)  # (B,)
+    mean = (total.double() / (images.shape[2] * images.shape[3])).float()[:, None, None, None]
+    return _rounded(mean + factor * (images - mean))
+
+
+def adjust_saturation(images: Tensor, factor: Tensor) -> Tensor:
+    """Move every pixel of image i away from its own luminance, by factor[i] (B, 1, 1, 1)."""
+    if images.shape[1] == 1:
+        return images  # grey has no saturation
+    grey = _luminance(images)
+    return _rounded(grey + factor * (images - grey))
+
+
+def adjust_hue(images: Tensor, turns: Tensor) -> Tensor:
+    """Turn the hue of image i by turns[i] (B, 1, 1, 1) of the colour wheel of HSV."""
+    if images.shape[1] == 1:
+        return images  # grey has no hue
+    red, green, blue = images.float().chunk(3, dim=1)  # (B, 1, H, W) each
+    value = torch.maximum(torch.maximum(red, green), blue)
+    chroma = value - torch.minimum(torch.minimum(red, green), blue)
+    scale = chroma.clamp(min=1)  # grey pixels have no chroma; they come out as they are
+    sector = torch.where(value == green, 2 + (blue - red) / scale, 4 + (red - green) / scale)
+    sector = torch.where(value == red, (green - blue) / scale, sector) + 6 * turns  # 0..6 is the whole wheel
+    # Red, green and blue of a hue are one ramp, read at three places of the wheel (Wikipedia, "HSL and HSV").
+    place = (sector + torch.tensor([5.0, 3.0, 1.0], device=images.device).view(1, 3, 1, 1)).remainder(6)  # (B, 3, H, W)
+    return _rounded(value - chroma * torch.minimum(place, 4 - place).clamp(0, 1))
+
+
+def _jitter(adjust: Callable[[Tensor, Tensor], Tensor], middle: float) -> Operation:
+    """The operation that adjusts each image by its own amount from [middle - spread, middle + spread]."""
+
+    def operation(images: Tensor, spread: float, random: np.random.Generator) -> Tensor:
+        return adjust(images, _per_image(random.uniform(middle - spread, middle + spread, len(images)), images))
+
+    return operation
+
+
+def _luminance(images: Tensor) -> Tensor:
+    """(B, 1, H, W) int32 in 0..255, rounded as Pillow's convert("L")."""
+    if images.shape[1] == 1:
+        return images.int()
+    red, green, blue = (weight * plane.int() for weight, plane in zip(_LUMINANCE, images.chunk(3, dim=1), strict=True))
+    return (red + green + blue + 0x8000) >> 16
+
+
+# Blanking
+
+
+def cutout(images: Tensor, side: int, random: np.random.Generator) -> Tensor:
+    """Blank one square of `side` pixels with a random centre, cut off at the border (DeVries and Taylor 2017)."""
+    height, width = images.shape[2:]
+    if side > min(height, width):
+        raise RecipeError(
+            f"augment.cutout={side} is larger than images of {height}x{width} pixels.",
+            f"Use at most {min(height, width)}; half the image's side is usual.",
+        )
+    top, left = random.integers(0, _sides(images), (2, len(images))) - side // 2
+    sides = np.full(len(images), side)
+    return _blanked(images, rectangles(images, top, left, sides, sides))
+
+
+def coarse_dropout(images: Tensor, most: int, random: np.random.Generator) -> Tensor:
+    """Blank between 1 and `most` rectangles, each 10 to 25 % of the height and of the width."""
+    sides = _sides(images)[:, None]  # (2, 1, 1)
+    sizes = _whole(random.uniform(*_DROPPED_SIDE, (2, most, len(images))) * sides, sides)  # (2, most, B)
+    corners = random.integers(0, sides - sizes, endpoint=True)
+    number = random.integers(1, most, len(images), endpoint=True)  # (B,)
+    sizes *= np.arange(most)[:, None] < number  # no size: not there
+    masks = (rectangles(images, *corners[:, i], *sizes[:, i]) for i in range(most))
+    return _blanked(images, functools.reduce(torch.logical_or, masks))
+
+
+def erasing(images: Tensor, probability: float, random: np.random.Generator) -> Tensor:
+    """Replace a rectangle by noise, each pixel uniform in 0..255 (Zhong et al. 2017, "RE-R").
+
+    They draw again where the rectangle is longer than the image; here it is cut to the image's side.
+    """
+    batch, channels, height, width = images.shape
+    sides = _sides(images)  # (2, 1)
+    area = random.uniform(*_ERASED_AREA, batch) * height * width
+    aspect = _ERASED_ASPECT ** random.uniform(-1, 1, batch)
+    sizes = _whole(np.sqrt((area * aspect, area / aspect)), sides)  # (2, B)
+    corners = random.integers(0, sides - sizes, endpoint=True)
+    sizes *= random.random(batch) < probability  # no size: not there
+    noise = random.integers(0, 256, size=(batch, height, width, channels), dtype=np.uint8)
+    filling = torch.from_numpy(noise).permute(0, 3, 1, 2).to(images.device)  # (B, C, H, W)
+    return torch.where(rectangles(images, *corners, *sizes), filling, images)
+
+
+def rectangles(
+    images: Tensor,
+    top: NDArray[np.int64],
+    left: NDArray[np.int64],
+    heights: NDArray[np.int64],
+    widths: NDArray[np.int64],
+) -> Tensor:
+    """(B, 1, H, W) bool, true inside image i's rectangle; what lies outside the image is cut off."""
+    rows, columns = (np.arange(size) for size in images.shape[2:])
+    in_rows = (rows >= top[:, None]) & (rows < (top + heights)[:, None])  # (B, H)
+    in_columns = (columns >= left[:, None]) & (columns < (left + widths)[:, None])  # (B, W)
+    return torch.from_numpy(in_rows[:, None, :, None] & in_columns[:, None, None, :]).to(images.device)
+
+
+def _blanked(images: Tensor, mask: Tensor) -> Tensor:
+    """Fill the mask (B, 1, H, W) with the mean colour of the batch.
+
+    It stands for the mean of the training images, which normalisation turns into 0: a blank that tells the
+    model nothing. Summed as integers, so that the number of threads does not matter.
+    """
+    batch, channels, height, width = images.shape
+    colour = images.sum((0, 2, 3), dtype=torch.int64) // (batch * height * width)  # (C,)
+    return torch.where(mask, colour.to(torch.uint8).view(1, channels, 1, 1), images)
+
+
+def _sides(images: Tensor) -> NDArray[np.int64]:
+    """(2, 1): height and width."""
+    return np.array(images.shape[2:])[:, None]
+
+
+def _whole(pixels: NDArray[np.float64], most: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Whole pixels, at least 1 and at most `most`."""
+    return np.clip(np.rint(pixels).astype(np.int64), 1, most)
+
+
+# Blending of pairs
+
+
+def mixup(images: Tensor, alpha: float, random: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Blend each image with another of the batch, by a share from Beta(alpha, alpha) (Zhang et al. 2017).
+
+    Their code draws one share a batch; here each pair has its own, as in their definition.
+    """
+    partner = torch.from_numpy(random.permutation(len(images))).to(images.device)
+    share = random.beta(alpha, alpha, len(images)).astype(np.float32)
+    kept = torch.from_numpy(share).to(images.device)  # (B,)
+    other = images[partner].float()
+    # Not torch.lerp, whose last bit depends on the memory layout.
+    return other + kept.view(-1, 1, 1, 1) * (images - other), partner, kept
+
+
+def cutmix(images: Tensor, alpha: float, random: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Paste a rectangle of another image at the same place (Yun et al. 2019); the labels mix by the exact area.
+
+    Their code draws one rectangle a batch; here each pair has its own.
+    """
+    sides = _sides(images)  # (2, 1)
+    partner = torch.from_numpy(random.permutation(len(images))).to(images.device)
+    sizes = np.rint(np.sqrt(1 - random.beta(alpha, alpha, len(images))) * sides).astype(np.int64)  # (2, B)
+    corners = random.integers(0, sides, (2, len(images))) - sizes // 2
+    mask = rectangles(images, *corners, *sizes)
+    kept = 1 - mask.sum((1, 2, 3)).float() / sides.prod().item()
+    return torch.where(mask, images[partner], images), partner, kept
+
+
+def _per_image(values: NDArray[Any], images: Tensor) -> Tensor:
+    """Values (B,), bool or float, as (B, 1, 1, 1) on the images' device; float32 where they are float."""
+    tensor = torch.from_numpy(values).to(images.device)
+    return (tensor.float() if tensor.is_floating_point() else tensor).view(-1, 1, 1, 1)
+
+
+def _rounded(images: Tensor) -> Tensor:
+    """To the nearest uint8; overwrites `images`."""
+    return images.round_().clamp_(0, 255).to(torch.uint8)
+
+
+# In the order in which they are applied, which is the order of the fields of `AugmentSettings`.
+OPERATIONS: tuple[tuple[str, Operation], ...] = (
+    ("flip", flip),
+    ("crop", crop),
+    ("shift", shift),
+    ("rotate", rotate),
+    ("brightness", _jitter(adjust_brightness, middle=1)),
+    ("contrast", _jitter(adjust_contrast, middle=1)),
+    ("saturation", _jitter(adjust_saturation, middle=1)),
+    ("hue", _jitter(adjust_hue, middle=0)),
+    ("cutout", cutout),
+    ("coarse_dropout", coarse_dropout),
+    ("erasing", erasing),
+)
+BLENDS: tuple[tuple[str, Blend], ...] = (("mixup", mixup), ("cutmix", cutmix))

@@ -1,0 +1,67 @@
+"""`load`: from the choice of a data set to its three splits."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+from eyebright.core.errors import DataError, nearest
+from eyebright.core.settings.data import DataSettings
+from eyebright.data.image_set import Splits
+from eyebright.data.progress import Progress
+from eyebright.data.sources.base import SOURCES, Source, find
+from eyebright.data.sources.folder import FolderSource
+from eyebright.data.split import divide
+
+
+def load(settings: DataSettings, *, progress: Progress | None = None) -> Splits:
+    """Read a data set, downloading it first where that is needed and allowed, and divide it.
+
+    Parameters
+    ----------
+    settings : which data set, and how.
+    progress : told what is being done; default: silence.
+
+    Raises
+    ------
+    DataError : the data set is unknown, cannot be read, or cannot be divided.
+    DownloadError : it is not there and cannot be fetched.
+    """
+    parts = resolve(settings.source).read(settings, data_root(settings.root), progress)
+    return divide(parts, settings)
+
+
+def resolve(source: str) -> Source:
+    """The known data set called `source`, else the image folder or zip at that path.
+
+    A known name wins over a folder of the same name, which `./name` reaches.
+
+    Raises
+    ------
+    DataError : it is neither.
+    """
+    if source in SOURCES:
+        return find(source)
+    path = Path(source).expanduser()
+    if path.exists():
+        return FolderSource(path)
+    raise DataError(
+        f"{source!r} is neither the name of a data set nor the path of an existing image folder or zip.",
+        f"{nearest(source, SOURCES)} A path is read from the current folder, {Path.cwd()}.",
+    )
+
+
+def data_root(root: str | None = None) -> Path:
+    """The folder that holds the known data sets: `root`, else EYEBRIGHT_DATA, else the platform's cache folder.
+
+    Raises
+    ------
+    DataError : it is a file.
+    """
+    chosen = root or os.environ.get("EYEBRIGHT_DATA")
+    path = Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("eyebright") / "data"
+    if path.exists() and not path.is_dir():
+        raise DataError(f"the data root {path} is not a folder.", "Choose a folder with --data-root or EYEBRIGHT_DATA.")
+    return path

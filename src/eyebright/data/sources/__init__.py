@@ -1,0 +1,1 @@
+"""One module a data set, and the registry that finds them by name."""

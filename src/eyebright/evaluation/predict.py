@@ -1,0 +1,91 @@
+"""`predict`: what a model says of every image of a set."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from eyebright.core.device import Plan, choose
+from eyebright.core.errors import DataError, ModelError
+from eyebright.data.batches import Batches
+from eyebright.data.image_set import ImageSet
+from eyebright.data.progress import Progress
+from eyebright.evaluation.predictions import Predictions
+from eyebright.models.classifier import Classifier
+
+# Threads that read ahead where pixels are decoded on demand; pixels in memory are there already.
+_READERS = 2
+
+
+def predict(
+    model: Classifier,
+    images: ImageSet,
+    *,
+    batch_size: int = 500,
+    plan: Plan | None = None,
+    progress: Progress | None = None,
+) -> Predictions:
+    """Logits of `model` for `images`, in their order. The model is given back as it was.
+
+    Parameters
+    ----------
+    model : on any device, in training or evaluation mode.
+    images : of the model's size, channels and classes.
+    batch_size : images at a time; changes speed and memory, not the result (beyond rounding).
+    plan : how to compute; default: this machine's, in fp32, for that is what is exported.
+    progress : called as `progress("predict test", done, total)` in images.
+
+    Raises
+    ------
+    DataError : there are no images.
+    ModelError : the images have another size, or other classes, than the model.
+    """
+    if len(images) == 0:
+        raise DataError(
+            f"the {images.split} split of {images.store.source} is empty.", "Predict on a split that holds images."
+        )
+    if images.classes != model.spec.classes:
+        raise ModelError(
+            f"the model knows the classes {', '.join(model.spec.classes)}, but {images.store.source} has "
+            f"{', '.join(images.classes)}.",
+            "Load the images with the recipe that the model was trained with.",
+        )
+    plan = plan or choose(precision="fp32")
+    in_memory = isinstance(images.store.pixels, np.ndarray)
+    batches = Batches(
+        images,
+        batch_size,
+        workers=0 if in_memory else _READERS,
+        device=plan.device,
+        channels_last=plan.channels_last,
+    )
+    logits = np.empty((len(images), len(images.classes)), dtype=np.float32)
+    done = 0
+    with _lent(model, plan), plan.applied(), torch.inference_mode(), plan.autocast():
+        for batch in batches.epoch(0):
+            logits[done : done + len(batch)] = model(batch.images).cpu().numpy()  # (B, K)
+            done += len(batch)
+            if progress is not None:
+                progress(f"predict {images.split}", done, len(images))
+    return Predictions(logits, images.labels, images.index, images.classes, images.split, images.store.source)
+
+
+@contextlib.contextmanager
+def _lent(model: Classifier, plan: Plan) -> Iterator[None]:
+    """Put the model into evaluation mode and where `plan` wants it, then back as it was."""
+    # Module by module, for a caller may have frozen some of them in evaluation mode.
+    modes = [(module, module.training) for module in model.modules()]
+    weights = [(parameter, parameter.data) for parameter in model.parameters()]
+    device = model.mean.device
+    try:
+        plan.place(model.eval())
+        yield
+    finally:
+        model.to(device)  # the buffers; the weights return bit for bit and in their layout:
+        for parameter, data in weights:
+            parameter.data = data
+        for module, training in modes:
+            module.training = training

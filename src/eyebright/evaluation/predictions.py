@@ -1,0 +1,88 @@
+"""`Predictions`: what a model said of each image. Every judgement starts from it, without the model."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+from scipy.special import softmax
+
+from eyebright.core.errors import DataError
+from eyebright.core.files import write_bytes
+
+# The only key of the file's metadata: safetensors writes several in random order, and the same predictions
+# must give the same bytes.
+_KEY = "eyebright"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Predictions:
+    """Logits of one model over one split.
+
+    Attributes
+    ----------
+    logits : (N, K) float32.
+    labels : (N,) int64, the given classes.
+    index : (N,) int64, rows of the source (`ImageSet.index`).
+    classes : K class names.
+    split : "train", "validation", "test", ...
+    source : name of the data set.
+    """
+
+    logits: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    index: NDArray[np.int64]
+    classes: tuple[str, ...]
+    split: str
+    source: str
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __repr__(self) -> str:
+        return f"Predictions({self.source} {self.split}: {len(self)} images, {len(self.classes)} classes)"
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """(N,) int64, the class of the largest logit."""
+        return self.logits.argmax(axis=1)
+
+    @property
+    def probabilities(self) -> NDArray[np.float32]:
+        """(N, K) float32, rows sum to 1."""
+        return softmax(self.logits, axis=1)  # type: ignore[no-any-return]
+
+    @property
+    def correct(self) -> NDArray[np.bool_]:
+        """(N,) whether the predicted class is the given one."""
+        return self.predicted == self.labels
+
+    def save(self, path: Path) -> None:
+        """Write to a safetensors file, atomically."""
+        tensors = {"logits": self.logits, "labels": self.labels, "index": self.index}
+        about = {"classes": self.classes, "split": self.split, "source": self.source}
+        contiguous = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
+        write_bytes(path, save(contiguous, {_KEY: json.dumps(about)}))
+
+    @classmethod
+    def load(cls, path: Path) -> Predictions:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        DataError : the file is missing, damaged or something else.
+        """
+        try:
+            with safe_open(path, framework="numpy") as stored:
+                about = json.loads((stored.metadata() or {})[_KEY])
+                arrays = {name: stored.get_tensor(name) for name in ("logits", "labels", "index")}
+            return cls(**arrays, classes=tuple(about["classes"]), split=about["split"], source=about["source"])
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            raise DataError(
+                f"{path} does not hold predictions: {error}", "Make them again with: eyebright evaluate RUN"
+            ) from error

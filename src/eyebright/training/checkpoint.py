@@ -1,0 +1,139 @@
+"""Everything that the next step depends on, in one safetensors file that is swapped in atomically.
+
+Resuming is exact because the rest is a pure function: batches, augmentation and dropout of (seed,
+epoch, batch), the learning rate of the step.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from eyebright.core.errors import CheckpointError
+from eyebright.core.files import write_bytes
+from eyebright.models import weights
+from eyebright.models.classifier import Classifier
+from eyebright.training.ema import MovingAverage
+from eyebright.training.run import EpochRecord
+
+# The only key of the file's metadata: safetensors writes several in random order.
+_KEY = "eyebright training state"
+
+
+@dataclasses.dataclass
+class Position:
+    """Where a training stands; the only mutable record of it.
+
+    Attributes
+    ----------
+    epoch : epochs finished.
+    batch : batches done in the epoch under way.
+    loss_sum : of the per-image losses of this epoch, nats.
+    correct, seen : training images of this epoch.
+    epoch_seconds : spent in this epoch, over all processes that worked on it.
+    best_epoch, best_score : 0 and None before the first judgement.
+    history : finished epochs.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    loss_sum: float = 0.0
+    correct: int = 0
+    seen: int = 0
+    epoch_seconds: float = 0.0
+    best_epoch: int = 0
+    best_score: float | None = None
+    history: list[EpochRecord] = dataclasses.field(default_factory=list)
+
+    def begin_epoch(self) -> None:
+        """Forget the running sums of the epoch that ended."""
+        self.batch, self.loss_sum, self.correct, self.seen, self.epoch_seconds = 0, 0.0, 0, 0, 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """All that a step of training changes.
+
+    Attributes
+    ----------
+    model : the weights that are stepped.
+    optimizer : its momenta.
+    average : moving average of the weights, where the recipe asks for one.
+    scaler : of fp16 gradients; does nothing in other precisions.
+    position : how far it is.
+    """
+
+    model: Classifier
+    optimizer: torch.optim.Optimizer
+    average: MovingAverage | None
+    scaler: torch.amp.GradScaler
+    position: Position
+
+    @property
+    def judged(self) -> Classifier:
+        """The model that is validated and kept."""
+        return self.average.model if self.average else self.model
+
+
+def save(trained: Trained, path: Path) -> None:
+    """Write the whole state."""
+    tensors = {f"model.{name}": value for name, value in trained.model.state_dict().items()}
+    if trained.average:
+        tensors |= {f"average.{name}": value for name, value in trained.average.model.state_dict().items()}
+    for number, state in trained.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items() if value is not None}
+    about = {"position": dataclasses.asdict(trained.position), "scaler": trained.scaler.state_dict()}
+    contiguous = {name: value.contiguous() for name, value in tensors.items()}
+    write_bytes(path, safetensors.torch.save(contiguous, {_KEY: json.dumps(about)}))
+
+
+def restore(trained: Trained, path: Path) -> None:
+    """Bring freshly built parts to the state in `path`, in place.
+
+    Raises
+    ------
+    CheckpointError : missing, damaged, or of another model.
+    """
+    try:
+        with safe_open(path, framework="pt") as stored:
+            about = json.loads((stored.metadata() or {})[_KEY])
+            tensors = {name: stored.get_tensor(name) for name in stored.offset_keys()}
+        position, scaler = about["position"], about["scaler"]
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} is not a whole training checkpoint: {error}", "Begin a new run; best.safetensors is separate."
+        ) from error
+    weights.load_into(trained.model, _below("model.", tensors), path)
+    if trained.average:
+        weights.load_into(trained.average.model, _below("average.", tensors), path)
+    _restore_optimizer(trained.optimizer, _below("optimizer.", tensors))
+    trained.scaler.load_state_dict(scaler)
+    for field in dataclasses.fields(Position):
+        setattr(trained.position, field.name, position[field.name])
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    state: dict[int, dict[str, Any]] = {}
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for name, value in tensors.items():
+        number, _, field = name.partition(".")
+        state.setdefault(int(number), {})[field] = _like(parameters[int(number)], value)
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _like(parameter: nn.Parameter, value: Tensor) -> Tensor:
+    """`value` in the memory layout of `parameter`: fused optimisers walk both as flat memory."""
+    if value.shape != parameter.shape:
+        return value
+    return torch.empty_like(parameter, dtype=value.dtype).copy_(value).detach()

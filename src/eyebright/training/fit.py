@@ -1,0 +1,196 @@
+"""`fit`, `resume` and `judge`: from a recipe and splits to a run that says how good it is."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import secrets
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from eyebright.core import device
+from eyebright.core.device import Plan
+from eyebright.core.input_spec import InputSpec
+from eyebright.core.randomness import stream, torch_seed
+from eyebright.core.recipe import Recipe
+from eyebright.data.batches import Batches
+from eyebright.data.image_set import ImageSet, Splits
+from eyebright.data.statistics import mean_and_deviation
+from eyebright.evaluation.metrics import evaluate
+from eyebright.evaluation.predict import predict
+from eyebright.evaluation.scores import Scores
+from eyebright.models.registry import build
+from eyebright.training import checkpoint, environment, optimizers
+from eyebright.training.callbacks import Callback
+from eyebright.training.checkpoint import Position, Trained
+from eyebright.training.ema import MovingAverage
+from eyebright.training.interrupt import Interrupt
+from eyebright.training.loop import Job, train
+from eyebright.training.progress import ProgressBar
+from eyebright.training.run import Run
+
+# Training images that `judge` asks the model about: enough for an interval of +-1 %.
+_TRAIN_SAMPLE = 10_000
+# Threads that prepare batches ahead where the pixels are not in memory.
+_STREAMING_WORKERS = 2
+
+
+def fit(
+    recipe: Recipe,
+    splits: Splits,
+    *,
+    folder: str | Path | None = None,
+    callbacks: Sequence[Callback] | None = None,
+) -> Run:
+    """Train the recipe's model. Sees the training and validation images only.
+
+    Parameters
+    ----------
+    recipe : the choices.
+    splits : the images, from `eyebright.load`.
+    folder : of the run; default: `runs/NAME/TIME`.
+    callbacks : watchers; default: a progress bar.
+
+    Raises
+    ------
+    DivergedError : the loss is no longer finite.
+    KeyboardInterrupt : the user stopped it; the run can be resumed.
+    """
+    settings = recipe.training
+    plan = device.choose(settings.device, settings.precision, settings.threads, settings.deterministic)
+    path = Path(folder) if folder else Path("runs") / recipe.name / _name_now()
+    run = Run.create(path, recipe, splits, environment.describe(plan))
+    return _train(run, splits, plan, callbacks)
+
+
+def resume(run: Run, splits: Splits, *, callbacks: Sequence[Callback] | None = None) -> Run:
+    """Continue a run to its end, bit for bit as if it had never stopped (same machine, same versions).
+
+    Parameters
+    ----------
+    run : interrupted, killed or finished (then nothing is left to do).
+    splits : the images that the run began with, from `eyebright.load(run.recipe.data)`.
+    callbacks : watchers; default: a progress bar.
+
+    Raises
+    ------
+    RunError : the images are others than the run began with.
+    CheckpointError : the checkpoint is damaged.
+    """
+    splits = run.select(splits)
+    run.check_data(splits)
+    settings = run.recipe.training
+    plan = device.choose(settings.device, settings.precision, settings.threads, settings.deterministic)
+    return _train(run, splits, plan, callbacks)
+
+
+def judge(run: Run, splits: Splits) -> dict[str, Scores]:
+    """Ask the best model about training (a sample), validation and test images; keep and score the answers.
+
+    Predictions are made in fp32, as an exported model makes them.
+    """
+    model = run.model
+    settings = run.recipe.training
+    plan = device.choose(settings.device, "fp32", settings.threads)
+    scores: dict[str, Scores] = {}
+    for part in splits:
+        if len(part):
+            predictions = predict(model, _sample(part, run.recipe), plan=plan)
+            run.save_predictions(predictions)
+            scores[part.split] = evaluate(predictions)
+    run.save_scores({split: score.to_dict() for split, score in scores.items()})
+    return scores
+
+
+def _train(run: Run, splits: Splits, plan: Plan, callbacks: Sequence[Callback] | None) -> Run:
+    watchers = [ProgressBar()] if callbacks is None else list(callbacks)
+    with run.locked(), plan.applied(), torch.random.fork_rng(), Interrupt() as interrupt:
+        job = _job(run, splits, plan, watchers, interrupt)
+        trained = _trained(job, splits.train)
+        if run.last_checkpoint.is_file():
+            checkpoint.restore(trained, run.last_checkpoint)
+        with _watched(run, plan, watchers), _status(run):
+            train(job, trained)
+    return run
+
+
+def _job(run: Run, splits: Splits, plan: Plan, callbacks: Sequence[Callback], interrupt: Interrupt) -> Job:
+    recipe, settings = run.recipe, run.recipe.training
+    suitable = 0 if splits.train.store.in_memory else _STREAMING_WORKERS
+    batches = Batches(
+        splits.train,
+        settings.batch_size,
+        seed=recipe.seed,
+        shuffle=True,
+        augment=recipe.augment,
+        workers=suitable if settings.workers is None else settings.workers,
+        device=plan.device,
+        channels_last=plan.channels_last,
+    )
+    class_weights = None
+    if settings.class_weights == "balanced":
+        counts = np.bincount(splits.train.labels, minlength=len(splits.train.classes))
+        balanced = counts.sum() / (len(counts) * np.maximum(counts, 1))
+        class_weights = torch.tensor(balanced, dtype=torch.float32, device=plan.device)
+    return Job(recipe, run, plan, batches, splits.validation, class_weights, callbacks, interrupt)
+
+
+def _trained(job: Job, images: ImageSet) -> Trained:
+    """Freshly initialised model, optimiser and the rest."""
+    recipe, settings = job.recipe, job.recipe.training
+    height, width, channels = images.shape
+    mean, std = mean_and_deviation(images)
+    spec = InputSpec(
+        height, width, channels, mean, std, images.classes, images.store.resize, images.store.interpolation
+    )
+    model = build(recipe.model, spec, seed=torch_seed("initial weights", recipe.seed))
+    job.plan.place(model)
+    return Trained(
+        model=model,
+        optimizer=optimizers.build(recipe.optimizer, model),
+        average=MovingAverage(model, settings.ema) if settings.ema else None,
+        scaler=torch.amp.GradScaler(job.plan.device.type, enabled=job.plan.dtype == torch.float16),
+        position=Position(),
+    )
+
+
+@contextlib.contextmanager
+def _status(run: Run) -> Iterator[None]:
+    """Keep run.json true, however the training ends."""
+    run.set_status("running")
+    try:
+        yield
+    except KeyboardInterrupt:
+        run.set_status("interrupted")
+        raise
+    except BaseException:
+        run.set_status("failed")
+        raise
+    run.set_status("finished")
+
+
+@contextlib.contextmanager
+def _watched(run: Run, plan: Plan, callbacks: Sequence[Callback]) -> Iterator[None]:
+    for callback in callbacks:
+        callback.started(run, plan)
+    try:
+        yield
+    finally:
+        for callback in callbacks:
+            callback.stopped(run)
+
+
+def _sample(images: ImageSet, recipe: Recipe) -> ImageSet:
+    if images.split != "train" or len(images) <= _TRAIN_SAMPLE:
+        return images
+    random = stream("judged training images", recipe.seed)
+    positions = np.sort(random.choice(len(images), _TRAIN_SAMPLE, replace=False))
+    return images.take(positions)
+
+
+def _name_now() -> str:
+    """Sorts by time, and two runs begun in the same second differ."""
+    return f"{datetime.datetime.now(datetime.UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"

@@ -1,0 +1,228 @@
+"""The training loop, on one screen: `train` and `_step`. The rest of the module is what they call."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from eyebright.core.device import Plan
+from eyebright.core.errors import DivergedError
+from eyebright.core.randomness import torch_seed
+from eyebright.core.recipe import Recipe
+from eyebright.data.batches import Batch, Batches
+from eyebright.data.image_set import ImageSet
+from eyebright.evaluation.predict import predict
+from eyebright.models import weights
+from eyebright.training import checkpoint, schedules
+from eyebright.training.callbacks import Callback, Moment
+from eyebright.training.checkpoint import Trained
+from eyebright.training.interrupt import Interrupt
+from eyebright.training.run import EpochRecord, Run
+
+# A loss this many times that of guessing does not come back.
+_DIVERGED = 100.0
+# Batches whose losses stay on an accelerator before they are fetched; a fetch waits for all its work.
+_FETCH_EVERY = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What a training works with and does not change.
+
+    Attributes
+    ----------
+    recipe, run, plan : the choices, the folder, the machine.
+    batches : of the training images.
+    validation : judged after every epoch; may be empty.
+    class_weights : (K,) float32, or None.
+    callbacks : watchers.
+    interrupt : whether the user asked to stop.
+    """
+
+    recipe: Recipe
+    run: Run
+    plan: Plan
+    batches: Batches
+    validation: ImageSet
+    class_weights: Tensor | None
+    callbacks: Sequence[Callback]
+    interrupt: Interrupt
+
+
+def train(job: Job, trained: Trained) -> None:
+    """Train from where `trained.position` stands to the end.
+
+    Raises
+    ------
+    KeyboardInterrupt : the user asked to stop; the checkpoint is written.
+    DivergedError : the loss is no longer finite; the last checkpoint before it is kept.
+    """
+    position, settings = trained.position, job.recipe.training
+    clock = _Clock(job, position)
+    for epoch in range(position.epoch, settings.epochs):
+        if settings.patience and epoch - position.best_epoch >= settings.patience:
+            return
+        trained.model.train()
+        for batch in job.batches.epoch(epoch, start=position.batch):
+            loss, correct = _step(job, trained, batch)
+            clock.count(loss, correct, len(batch.labels))
+            whole_step = position.batch % settings.accumulate == 0
+            if whole_step and position.batch < len(job.batches) and clock.checkpoint_due():
+                clock.fetch()
+                checkpoint.save(trained, job.run.last_checkpoint)
+                if job.interrupt.requested:
+                    raise KeyboardInterrupt
+        clock.fetch()
+        record = _judge(job, trained, clock)
+        position.begin_epoch()
+        position.epoch += 1
+        position.history.append(record)
+        job.run.save_history(position.history)
+        checkpoint.save(trained, job.run.last_checkpoint)
+        for callback in job.callbacks:
+            callback.epoch_done(record)
+        if job.interrupt.requested and position.epoch < settings.epochs:
+            raise KeyboardInterrupt
+
+
+def _step(job: Job, trained: Trained, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Forward, backward, and an optimiser step when enough batches are accumulated.
+
+    Returns the mean loss () and the number of correct images (), both still on the device.
+    """
+    position, settings = trained.position, job.recipe.training
+    number, accumulate = position.batch, settings.accumulate
+    steps_per_epoch = math.ceil(len(job.batches) / accumulate)
+    step = position.epoch * steps_per_epoch + number // accumulate
+    torch.manual_seed(torch_seed("dropout", job.recipe.seed, position.epoch, number))
+    with job.plan.autocast():
+        logits = trained.model(batch.images)  # (B, K)
+        loss = F.cross_entropy(
+            logits, batch.targets, weight=job.class_weights, label_smoothing=settings.label_smoothing
+        )
+    scaled = trained.scaler.scale(loss * _share(job, number, len(batch.labels)))
+    scaled.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    position.batch += 1
+    if position.batch % accumulate == 0 or position.batch == len(job.batches):
+        lr_factor = schedules.factor(job.recipe.schedule, step, settings.epochs * steps_per_epoch, steps_per_epoch)
+        for group in trained.optimizer.param_groups:
+            group["lr"] = job.recipe.optimizer.lr * lr_factor
+        if settings.clip_norm:
+            trained.scaler.unscale_(trained.optimizer)
+            torch.nn.utils.clip_grad_norm_(trained.model.parameters(), settings.clip_norm)
+        trained.scaler.step(trained.optimizer)
+        trained.scaler.update()
+        trained.optimizer.zero_grad()
+        if trained.average:
+            trained.average.update(trained.model, step)
+    return loss.detach(), (logits.argmax(dim=1) == batch.labels).sum()
+
+
+def _share(job: Job, number: int, images: int) -> float:
+    """The weight of a batch among those that are accumulated into one step; together they weigh 1."""
+    accumulate = job.recipe.training.accumulate
+    first = number // accumulate * accumulate
+    last = min(first + accumulate, len(job.batches)) - 1
+    return images / (job.batches.bounds(last)[1] - job.batches.bounds(first)[0])
+
+
+def _judge(job: Job, trained: Trained, clock: _Clock) -> EpochRecord:
+    """Validate, keep the model if it is the best, and describe the epoch."""
+    position = trained.position
+    record: EpochRecord = {
+        "epoch": position.epoch + 1,
+        "train_loss": position.loss_sum / position.seen,
+        "train_accuracy": position.correct / position.seen,
+        "lr": trained.optimizer.param_groups[0]["lr"],
+        "images_per_second": position.seen / position.epoch_seconds,
+    }
+    score = float(position.epoch)  # without validation images the last model is the one to keep
+    if len(job.validation):
+        said = predict(trained.judged, job.validation, plan=job.plan)
+        losses = F.cross_entropy(torch.from_numpy(said.logits), torch.from_numpy(said.labels))
+        record["validation_loss"] = float(losses)
+        record["validation_accuracy"] = float(said.correct.mean())
+        monitored = record[f"validation_{job.recipe.training.monitor}"]
+        score = -monitored if job.recipe.training.monitor == "loss" else monitored
+    clock.stop()
+    record["seconds"] = position.epoch_seconds
+    if position.best_score is None or score > position.best_score:
+        position.best_score, position.best_epoch = score, position.epoch + 1
+        weights.save(trained.judged, job.run.best_checkpoint, {"epoch": str(position.epoch + 1)})
+    return record
+
+
+class _Clock:
+    """Counts losses and time into the position, and says when a checkpoint is due."""
+
+    def __init__(self, job: Job, position: checkpoint.Position) -> None:
+        self.job = job
+        self.position = position
+        self.pending: list[tuple[Tensor, Tensor, int]] = []
+        self.every = 1 if job.plan.device.type == "cpu" else _FETCH_EVERY
+        self.begun = self.lap = self.saved = time.perf_counter()
+        self.images = 0
+
+    def count(self, loss: Tensor, correct: Tensor, images: int) -> None:
+        """Take note of a batch."""
+        self.pending.append((loss, correct, images))
+        if len(self.pending) >= self.every:
+            self.fetch()
+
+    def fetch(self) -> None:
+        """Bring the counts to the CPU, refuse a diverged loss, tell the watchers."""
+        position = self.position
+        first = position.batch - len(self.pending) + 1
+        for number, (loss, correct, images) in enumerate(self.pending, start=first):
+            value = loss.item()
+            if not value <= _DIVERGED * math.log(max(2, len(self.job.batches.image_set.classes))):
+                raise self._diverged(value, number)
+            position.loss_sum += value * images
+            position.correct += int(correct)
+            position.seen += images
+            self.images += images
+        if not self.pending:
+            return
+        self.pending.clear()
+        self.stop()
+        moment = Moment(
+            epoch=position.epoch + 1,
+            epochs=self.job.recipe.training.epochs,
+            batch=position.batch,
+            batches=len(self.job.batches),
+            loss=position.loss_sum / position.seen,
+            accuracy=position.correct / position.seen,
+            images=self.images,
+            seconds=self.lap - self.begun,
+        )
+        for callback in self.job.callbacks:
+            callback.batch_done(moment)
+
+    def stop(self) -> None:
+        """Add the time since the last call to the epoch."""
+        now = time.perf_counter()
+        self.position.epoch_seconds += now - self.lap
+        self.lap = now
+
+    def checkpoint_due(self) -> bool:
+        """Whether the last checkpoint is old enough, or the user wants to stop."""
+        now = time.perf_counter()
+        if not self.job.interrupt.requested and now - self.saved < self.job.recipe.training.checkpoint_seconds:
+            return False
+        self.saved = now
+        return True
+
+    def _diverged(self, loss: float, batch: int) -> DivergedError:
+        lr = self.job.recipe.optimizer.lr
+        return DivergedError(
+            f"training diverged: loss {loss:g} at epoch {self.position.epoch + 1}, batch {batch} "
+            f"(learning rate {lr:g}, {self.job.plan}).",
+            f"Try optimizer.lr={lr / 10:g}, or training.clip_norm=1, or training.precision=fp32. "
+            f"The checkpoints in {self.job.run.path} are from before it.",
+        )

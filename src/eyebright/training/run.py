@@ -1,0 +1,225 @@
+"""`Run`: the folder that a training fills, and the only writer of it. Every write is atomic.
+
+recipe.yaml              the whole recipe, ready to be run again
+run.json                 status, data fingerprints, environment
+splits.safetensors       rows of the source in each split
+history.jsonl            a line an epoch
+checkpoints/last.safetensors   everything that resuming needs
+checkpoints/best.safetensors   the model to keep: weights, InputSpec, model settings
+predictions/SPLIT.safetensors
+scores.json, report.html, *.png
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import filelock
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+
+from eyebright.core.errors import RunError, nearest
+from eyebright.core.files import storage_errors, write_bytes, write_json, write_text
+from eyebright.core.recipe import Recipe, recipe
+from eyebright.data.image_set import Splits
+from eyebright.evaluation.predictions import Predictions
+from eyebright.models import weights
+from eyebright.models.classifier import Classifier
+
+Status = Literal["running", "finished", "interrupted", "failed"]
+EpochRecord = dict[str, float]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Run:
+    """One training and all that came of it.
+
+    Attributes
+    ----------
+    path : its folder.
+    """
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path, chosen: Recipe, splits: Splits, environment: dict[str, str]) -> Run:
+        """Begin a run in a new or empty folder.
+
+        Raises
+        ------
+        RunError : the folder holds something already.
+        """
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise RunError(f"{path} is not empty.", f"Choose another folder, or continue it with --resume {path}")
+        with storage_errors(path):
+            path.mkdir(parents=True, exist_ok=True)
+        run = cls(path)
+        write_text(path / "recipe.yaml", chosen.to_yaml())
+        rows = {part.split: np.ascontiguousarray(part.index) for part in splits}
+        write_bytes(path / "splits.safetensors", save(rows))
+        data: dict[str, Any] = {part.split: {"n": len(part), "fingerprint": part.fingerprint} for part in splits}
+        stores = {id(part.store): part.store for part in splits}
+        data["bad"] = [dataclasses.asdict(bad) for store in stores.values() for bad in store.bad]
+        # run.json comes last: a folder without it is not a run.
+        write_json(path / "run.json", {"status": "running", "data": data, "environment": environment})
+        return run
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """An existing run.
+
+        Raises
+        ------
+        RunError : there is none at `path`.
+        """
+        folder = Path(path)
+        if not (folder / "run.json").is_file():
+            siblings = [child.name for child in folder.parent.glob("*") if (child / "run.json").is_file()]
+            hint = nearest(folder.name, siblings) or "List the runs with: eyebright runs"
+            raise RunError(f"{path} is not a run: it holds no run.json.", hint)
+        return cls(folder)
+
+    def __repr__(self) -> str:
+        return f"Run({self.path}, {self.status}, {len(self.history)} epochs)"
+
+    @functools.cached_property
+    def recipe(self) -> Recipe:
+        """The whole recipe."""
+        return recipe(self.path / "recipe.yaml")
+
+    @property
+    def status(self) -> Status:
+        """ "running" too after a kill; `eyebright train --resume` continues from the last checkpoint."""
+        status: Status = self._about()["status"]
+        return status
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Versions, machine, command."""
+        environment: dict[str, str] = self._about()["environment"]
+        return environment
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """Per split the number of images and their fingerprint; "bad": files that were left out."""
+        data: dict[str, Any] = self._about()["data"]
+        return data
+
+    @property
+    def history(self) -> list[EpochRecord]:
+        """A record an epoch: losses (nats), accuracies (0..1), learning rate, seconds, images/s."""
+        path = self.path / "history.jsonl"
+        if not path.exists():
+            return []
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+    @property
+    def scores(self) -> dict[str, Any]:
+        """What `judge` found, by split, as `Scores.to_dict` writes it; empty before."""
+        path = self.path / "scores.json"
+        scores: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        return scores
+
+    @property
+    def model(self) -> Classifier:
+        """The best model, on the CPU, in evaluation mode.
+
+        Raises
+        ------
+        RunError : no epoch was finished yet.
+        """
+        path = self.best_checkpoint
+        if not path.is_file():
+            raise RunError(f"{self.path} has no model yet.", f"Finish an epoch: eyebright train --resume {self.path}")
+        return weights.load(path, expected=self.recipe.model)
+
+    @property
+    def best_checkpoint(self) -> Path:
+        """Weights, InputSpec and settings of the model to keep."""
+        return self.path / "checkpoints" / "best.safetensors"
+
+    @property
+    def last_checkpoint(self) -> Path:
+        """Everything that resuming needs."""
+        return self.path / "checkpoints" / "last.safetensors"
+
+    def predictions(self, split: str) -> Predictions | None:
+        """What the best model said of a split; None where it was not asked."""
+        path = self.path / "predictions" / f"{split}.safetensors"
+        return Predictions.load(path) if path.is_file() else None
+
+    def save_predictions(self, predictions: Predictions) -> None:
+        """Keep predictions under the name of their split."""
+        predictions.save(self.path / "predictions" / f"{predictions.split}.safetensors")
+
+    def save_history(self, history: list[EpochRecord]) -> None:
+        """Replace the history."""
+        write_text(self.path / "history.jsonl", "".join(json.dumps(record) + "\n" for record in history))
+
+    def save_scores(self, scores: dict[str, Any]) -> None:
+        """Replace the scores, by split."""
+        write_json(self.path / "scores.json", scores)
+
+    def set_status(self, status: Status) -> None:
+        """Say where the training stands."""
+        write_json(self.path / "run.json", self._about() | {"status": status})
+
+    def check_data(self, splits: Splits) -> None:
+        """Refuse to go on with other data than the run began with.
+
+        Raises
+        ------
+        RunError : names the split that differs.
+        """
+        for part in splits:
+            if self.data[part.split]["fingerprint"] != part.fingerprint:
+                raise RunError(
+                    f"the {part.split} images are not those that {self.path} was begun with.",
+                    "Restore the data, or begin a new run.",
+                )
+
+    def select(self, splits: Splits) -> Splits:
+        """The same sources divided as this run divided them, whatever the splitting code does today."""
+        try:
+            rows = load_file(self.path / "splits.safetensors")
+        except (OSError, SafetensorError) as error:
+            raise RunError(f"{self.path / 'splits.safetensors'} cannot be read: {error}", "Begin a new run.") from error
+        return Splits(*(dataclasses.replace(part, index=rows[part.split]) for part in splits))
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep every other process from training in this folder.
+
+        Raises
+        ------
+        RunError : another process does.
+        """
+        lock = filelock.FileLock(self.path / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            raise RunError(f"{self.path} is being trained by another process.", "Wait for it, or stop it.") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _about(self) -> dict[str, Any]:
+        try:
+            about: dict[str, Any] = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(f"{self.path / 'run.json'} cannot be read: {error}", "Begin a new run.") from error
+        return about
+
+
+def runs(folder: Path) -> list[Run]:
+    """All runs below `folder`, oldest first."""
+    found = [Run(path.parent) for path in folder.glob("**/run.json")]
+    return sorted(found, key=lambda run: run.environment["started"])

@@ -1,0 +1,65 @@
+"""Writing: the old content or the new, never half of either."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from eyebright.core.errors import StorageError
+from eyebright.core.files import atomic_path, write_bytes, write_json, write_text
+
+
+def test_content_arrives_in_new_folders(tmp_path: Path) -> None:
+    write_text(tmp_path / "a" / "text", "é")
+    write_json(tmp_path / "a" / "json", {"n": 1})
+    assert (tmp_path / "a" / "text").read_bytes() == "é".encode()
+    assert json.loads((tmp_path / "a" / "json").read_text()) == {"n": 1}
+
+
+def test_a_failure_leaves_the_old_content_and_no_litter(tmp_path: Path) -> None:
+    def fail() -> None:
+        with atomic_path(path) as temporary:
+            temporary.write_text("half")
+            raise ZeroDivisionError
+
+    path = tmp_path / "file"
+    write_text(path, "old")
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("code", "reason"), [(errno.ENOSPC, "disk is full"), (errno.EROFS, "read-only")])
+def test_a_refusal_of_the_system_names_file_and_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, reason: str
+) -> None:
+    def refuse(_descriptor: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    path = tmp_path / "file"
+    write_text(path, "old")
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(StorageError, match=reason) as caught:
+        write_bytes(path, b"new")
+    assert str(path) in caught.value.cause
+    assert caught.value.remedy
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_for_real(tmp_path: Path) -> None:
+    def fill() -> None:
+        with atomic_path(tmp_path / "file") as temporary:
+            temporary.unlink()
+            temporary.symlink_to("/dev/full")
+            temporary.write_bytes(b"x")
+
+    with pytest.raises(StorageError, match="disk is full"):
+        fill()
+    assert list(tmp_path.iterdir()) == []
