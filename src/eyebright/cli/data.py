@@ -1,0 +1,130 @@
+"""`eyebright data`: look at data before training on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from eyebright.cli.terminal import Bar, output, remarks, show_log
+
+if TYPE_CHECKING:
+    from eyebright.core.recipe import Recipe
+    from eyebright.data.image_set import Splits
+
+app = typer.Typer(help="Look at data before training on it.", no_args_is_help=True, rich_markup_mode=None)
+
+Source = Annotated[str, typer.Argument(metavar="NAME|FOLDER|ZIP", help="A known data set, or images.")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[FIELD=VALUE]...", help="Fields of data and augment to change.")
+]
+Root = Annotated[str | None, typer.Option("--data-root", help="Folder of the known data sets.")]
+
+
+@app.command("list")
+def list_() -> None:
+    """List the known data sets and where they are looked for."""
+    from eyebright.cli.lists import table
+    from eyebright.data.load import data_root
+    from eyebright.data.sources.base import SOURCES, find
+
+    known = table("name", "what it is")
+    for name in SOURCES:
+        known.add_row(name, find(name).description)
+    output().print(known)
+    remarks().print(f"data root: {data_root(None)} (set --data-root or EYEBRIGHT_DATA)", soft_wrap=True)
+
+
+@app.command()
+def info(source: Source, overrides: Overrides = None, data_root: Root = None) -> None:
+    """Count the images of each class in each split.
+
+    \b
+    eyebright data info cifar10
+    eyebright data info path/to/photos size=96
+    """
+    import numpy as np
+
+    from eyebright.cli.lists import table
+
+    _, splits = _load(source, overrides, data_root)
+    counts = table("class", *(part.split for part in splits))
+    for column in counts.columns[1:]:
+        column.justify = "right"
+    rows = np.stack([np.bincount(part.labels, minlength=len(part.classes)) for part in splits], axis=1)
+    for name, row in zip(splits.train.classes, rows, strict=True):
+        counts.add_row(name, *(f"{number:,}" for number in row))
+    counts.add_row("all", *(f"{number:,}" for number in rows.sum(axis=0)))
+    output().print(counts)
+    for part in splits:
+        output().print(f"{part}  fingerprint {part.fingerprint}", markup=False, soft_wrap=True)
+    for bad in {id(part.store): part.store for part in splits}.values():
+        for each in bad.bad:
+            output().print(f"left out: {each.name}: {each.reason}", markup=False, soft_wrap=True)
+
+
+@app.command()
+def show(
+    source: Source,
+    overrides: Overrides = None,
+    augment: Annotated[bool, typer.Option("--augment", help="Show what augmentation makes of them.")] = False,
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "train",
+    count: Annotated[int, typer.Option(min=1, help="Images to show.")] = 8,
+    out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("sheet.png"),
+    data_root: Root = None,
+) -> None:
+    """Write a contact sheet; with --augment, a row for each operation that is on.
+
+    \b
+    eyebright data show cifar10
+    eyebright data show cifar10 --augment flip=true crop=4 cutout=8
+    eyebright data show path/to/photos --augment augment=strong
+    """
+    import numpy as np
+
+    from eyebright.core.errors import DataError, nearest
+    from eyebright.core.files import atomic_path
+    from eyebright.data.sheet import augmentation_sheet, sheet
+
+    recipe, splits = _load(source, overrides, data_root)
+    parts = {part.split: part for part in splits}
+    if split not in parts:
+        raise DataError(f"there is no split {split!r}.", nearest(split, parts))
+    images = parts[split]
+    shown = images.take(np.linspace(0, len(images) - 1, min(count, len(images))).astype(np.int64))
+    picture = augmentation_sheet(shown, recipe.augment) if augment else sheet(shown)
+    with atomic_path(out) as temporary:
+        picture.save(temporary, format="PNG")
+    output().print(f"{out}: {picture.width}x{picture.height}", soft_wrap=True)
+
+
+@app.command()
+def cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Delete all of it.")] = False,
+) -> None:
+    """Show the decoded images that are kept on disk, or delete them."""
+    from eyebright.cli.lists import table
+    from eyebright.data.cache import Cache, cache_folder
+
+    decoded = Cache(cache_folder())
+    if clear:
+        output().print(f"freed {decoded.clear() / 1e6:,.1f} MB")
+        return
+    kept = table("source", "images", "MB", "last used")
+    for entry in decoded.entries():
+        kept.add_row(entry.source, f"{entry.n:,}", f"{entry.bytes / 1e6:,.1f}", f"{entry.last_used:%Y-%m-%d %H:%M}")
+    output().print(kept)
+    remarks().print(f"in {cache_folder()}", soft_wrap=True)
+
+
+def _load(source: str, overrides: list[str] | None, data_root: str | None) -> tuple[Recipe, Splits]:
+    """The splits of a source, and the recipe that the overrides make of the plain one."""
+    from eyebright.core.recipe import recipe
+    from eyebright.data.load import load
+
+    show_log()
+    changes: dict[str, Any] = {"data.source": source} | ({"data.root": data_root} if data_root else {})
+    chosen = recipe("digits/mlp", ["data=folder", *(overrides or [])], **changes)
+    with Bar() as bar:
+        return chosen, load(chosen.data, progress=bar)

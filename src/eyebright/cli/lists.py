@@ -1,0 +1,123 @@
+"""`eyebright runs`, `models` and `recipes`: what there is."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from eyebright.cli.terminal import output, remarks
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def recipes(
+    name: Annotated[str | None, typer.Argument(metavar="[RECIPE]", help="Print this one, composed.")] = None,
+) -> None:
+    """List the recipes, or print one as YAML.
+
+    \b
+    eyebright recipes
+    eyebright recipes cifar10/ladder_cnn > mine.yaml
+    """
+    from eyebright.core.recipe import descriptions, recipe
+
+    if name:
+        output().print(recipe(name).to_yaml(), end="", markup=False, soft_wrap=True)
+        return
+    listing = table("recipe", "what it is")
+    for each, description in descriptions().items():
+        listing.add_row(each, description)
+    output().print(listing)
+
+
+def runs(
+    folder: Annotated[Path, typer.Argument(help="Where to look.")] = Path("runs"),
+) -> None:
+    """List the runs below a folder, oldest first.
+
+    \b
+    eyebright runs
+    """
+    from eyebright.training.run import runs as find
+
+    listing = table("run", "status", "epochs", "validation", "test accuracy")
+    found = find(folder)
+    for run in found:
+        history = run.history
+        best = max((record.get("validation_accuracy", 0.0) for record in history), default=0.0)
+        scores = run.scores.get("test")
+        test = scores["accuracy"] if scores else None
+        listing.add_row(
+            str(run.path),
+            run.status,
+            f"{len(history)}/{run.recipe.training.epochs}",
+            f"{best:.3f}" if best else "",
+            f"{test['value']:.3f} [{test['low']:.3f}, {test['high']:.3f}] n={test['n']}" if test else "",
+        )
+    if found:
+        output().print(listing)
+    else:
+        remarks().print(f"no runs below {folder}. Begin one with: eyebright train digits/cnn", soft_wrap=True)
+
+
+def models(
+    size: Annotated[int, typer.Option(help="Edge of the images, in pixels.")] = 32,
+    channels: Annotated[int, typer.Option(help="1 (grey) or 3 (RGB).")] = 3,
+    classes: Annotated[int, typer.Option(help="Number of classes.")] = 10,
+    measure: Annotated[bool, typer.Option(help="Measure the speed on this machine.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the models with parameters, multiply-adds and measured speed.
+
+    \b
+    eyebright models
+    eyebright models --size 96 --no-measure
+    """
+    from eyebright.core import device
+    from eyebright.core.input_spec import InputSpec
+    from eyebright.core.settings.model import CustomSettings
+    from eyebright.models.profile import profile, throughput
+    from eyebright.models.registry import build, example_settings
+
+    spec = InputSpec(size, size, channels, (0.5,) * channels, (0.25,) * channels, tuple(map(str, range(classes))))
+    plan = device.choose()
+    rows: list[dict[str, Any]] = []
+    for settings in example_settings():
+        if isinstance(settings, CustomSettings):
+            continue  # what it costs is the user's choice
+        model = build(settings, spec)
+        row = dataclasses.asdict(profile(model))
+        if measure:
+            speed = throughput(model, plan)
+            row |= {"training_images_per_second": speed.training, "inference_images_per_second": speed.inference}
+        rows.append(row)
+    if as_json:
+        sys.stdout.write(json.dumps(rows, indent=2) + "\n")
+        return
+    listing = table("model", "parameters", "multiply-adds", *(["training images/s", "inference images/s"] * measure))
+    for column in listing.columns[1:]:
+        column.justify = "right"
+    for row in rows:
+        numbers = [value for name, value in row.items() if name not in {"name", "trainable"}]
+        listing.add_row(row["name"], *(f"{number:,.0f}" for number in numbers))
+    output().print(listing)
+    remarks().print(f"images {size}x{size}x{channels}, {classes} classes, batches of 128; {plan}", soft_wrap=True)
+
+
+def table(*columns: str) -> Table:
+    """A table with these headings, the one look of all lists."""
+    from rich import box
+    from rich.table import Table
+
+    first, *others = columns
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    made.add_column(first, overflow="fold")  # names are for copying: never shortened
+    for other in others:
+        made.add_column(other)
+    return made

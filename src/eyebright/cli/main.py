@@ -1,0 +1,43 @@
+"""The command `eyebright`: parse, call, print. Commands import what they need when they run."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from eyebright.cli import data, judge, lists, train
+from eyebright.cli.terminal import complain
+from eyebright.core.errors import EyebrightError
+
+app = typer.Typer(
+    name="eyebright",
+    help="Trains image classifiers, shows why they are wrong, and ships them.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,  # rich's panels would double the time that --help takes
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("train")(train.train)
+app.command("evaluate")(judge.evaluate)
+app.command("predict")(judge.predict)
+app.command("report")(judge.report)
+app.command("runs")(lists.runs)
+app.command("models")(lists.models)
+app.command("recipes")(lists.recipes)
+app.add_typer(data.app, name="data")
+
+# Exit codes: 2 as for a wrong option, 130 as a shell reports Ctrl-C.
+_USER_ERROR, _INTERRUPTED = 2, 130
+
+
+def main() -> None:
+    """Run the command line; an error that the user can mend becomes two lines and exit code 2."""
+    try:
+        app()
+    except EyebrightError as error:
+        complain(error)
+        sys.exit(_USER_ERROR)
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)

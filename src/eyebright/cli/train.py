@@ -1,0 +1,102 @@
+"""`eyebright train`: the main job, from a recipe or a folder of images to a run with a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from eyebright.cli.terminal import Bar, complain, output, remarks, show_log
+from eyebright.core.errors import MissingExtraError, RecipeError
+
+if TYPE_CHECKING:
+    from eyebright.core.recipe import Recipe
+    from eyebright.training.run import Run
+
+
+def train(
+    what: Annotated[
+        str | None, typer.Argument(metavar="[RECIPE|FOLDER|ZIP]", help="A recipe, or images to learn from.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[FIELD=VALUE]...", help="Fields of the recipe to change.")
+    ] = None,
+    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Continue this run exactly.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; default: runs/NAME/TIME.")] = None,
+    data_root: Annotated[str | None, typer.Option(help="Folder of the known data sets.")] = None,
+    on_bad_image: Annotated[str | None, typer.Option(help="error (default) or skip.")] = None,
+) -> None:
+    """Train a model, judge it on the test images and write a report.
+
+    \b
+    eyebright train cifar10/regularized_cnn
+    eyebright train cifar10/ladder_cnn epochs=5 optimizer.lr=3e-4
+    eyebright train path/to/photos
+    eyebright train --resume runs/cifar10/ladder_cnn/20260101-120000-1a2b
+    """
+    from eyebright.training.fit import fit
+    from eyebright.training.fit import resume as continue_run
+    from eyebright.training.run import Run
+
+    show_log()
+    place = {"data.root": data_root, "data.on_bad_image": on_bad_image}
+    changes = {name: value for name, value in place.items() if value is not None}
+    if resume:
+        if what or overrides or out:
+            raise RecipeError("--resume continues a run as it was begun.", "Leave recipe, FIELD=VALUE and --out away.")
+        run = Run.open(resume)
+        chosen = run.recipe.replace(**changes)
+    elif what:
+        chosen = _choose(what, overrides or [], changes)
+    else:
+        raise RecipeError("nothing to train.", "Name a recipe or a folder of images; see: eyebright recipes")
+    with Bar() as bar:
+        from eyebright.data.load import load
+
+        splits = load(chosen.data, progress=bar)
+    try:
+        run = continue_run(run, splits) if resume else fit(chosen, splits, folder=out)
+    except KeyboardInterrupt:
+        remarks().print("stopped.", "Continue exactly with: eyebright train --resume RUN", soft_wrap=True)
+        raise
+    _finish(run, splits)
+
+
+def _choose(what: str, overrides: list[str], changes: dict[str, Any]) -> Recipe:
+    """A recipe by name or file; for images, the recipe that suits them, saying which and why."""
+    from eyebright.core.recipe import recipe
+
+    images = Path(what)
+    if images.is_dir() or images.suffix.lower() == ".zip":
+        from eyebright.training.suggest import suggest
+
+        suggestion = suggest(images)
+        remarks().print(f"recipe {suggestion.recipe}: {suggestion.reason}", soft_wrap=True)
+        return recipe(suggestion.recipe, overrides, **{"data.source": str(images.resolve())}, **changes)
+    return recipe(what, overrides, **changes)
+
+
+def _finish(run: Run, splits: Any) -> None:
+    """Judge, print, report."""
+    from eyebright.training.fit import judge
+
+    scores = judge(run, splits)
+    for split, score in scores.items():
+        output().print(f"{split:<10} accuracy {score.accuracy}")
+    last = list(scores)[-1]
+    output().print()
+    output().print(str(scores[last]), markup=False)
+    write_report(run)
+
+
+def write_report(run: Run) -> None:
+    """The report into the run's folder; without its packages, say how to get them."""
+    from eyebright.reporting.report import report
+
+    try:
+        path = report(run).write(run.path / "report.html")
+    except MissingExtraError as error:
+        complain(error)
+        return
+    output().print(f"report: {path}", soft_wrap=True)
