@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from eyebright.evaluation.score import Score as Score
     from eyebright.evaluation.scores import Scores as Scores
     from eyebright.models.classifier import Classifier as Classifier
-    from eyebright.report.report import report as report
+    from eyebright.reporting.report import report as report
     from eyebright.training.callbacks import Callback as Callback
     from eyebright.training.fit import fit as fit
     from eyebright.training.fit import judge as judge
@@ -53,7 +53,7 @@ _HOMES = {
     "predict": "evaluation.predict",
     "classify": "evaluation.classify",
     "evaluate": "evaluation.metrics",
-    "report": "report.report",
+    "report": "reporting.report",
     "runs": "training.run",
     "sheet": "data.sheet",
     "Recipe": "core.recipe",

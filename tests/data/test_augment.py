@@ -17,9 +17,10 @@ from PIL import Image, ImageEnhance
 from torch import Tensor
 
 from eyebright.core.errors import RecipeError
+from eyebright.core.randomness import stream
 from eyebright.core.settings.augment import AugmentSettings
 from eyebright.data import augment as module
-from eyebright.data.augment import BLENDS, OPERATIONS, augment, stream
+from eyebright.data.augment import BLENDS, OPERATIONS, augment
 
 PLACE = (0, 0, 0)
 EACH: dict[str, Any] = {

@@ -209,7 +209,8 @@ def child(photos: Path, cache: Cache, what: str) -> subprocess.Popen[str]:
 
 
 def test_what_a_killed_process_left_is_not_used_and_is_removed(photos: Path, cache: Cache) -> None:
-    assert child(photos, cache, "die").wait() == 9
+    with child(photos, cache, "die") as process:
+        assert process.wait() == 9
     assert len(list(cache.folder.glob(".*.tmp/"))) == 1
     assert cache.entries() == []
     assert np.array_equal(all_of(cache.load(job(photos)).pixels), PIXELS)
@@ -396,14 +397,16 @@ def test_larger_than_the_bound_is_streamed_pixel_for_pixel(
     with caplog.at_level(logging.WARNING, "eyebright"):
         streamed = small.load(job(damaged, on_bad_image="skip"))
     assert streamed.streamed
-    assert "decoding each image every time it is used, which is slow" in caplog.text
+    assert "each one is decoded every time it is used, which is slow" in caplog.text
     assert isinstance(streamed.pixels, StreamedPixels)
     assert streamed.pixels.shape == whole.pixels.shape
     assert np.array_equal(all_of(streamed.pixels), all_of(whole.pixels))
     assert (streamed.rows.tolist(), streamed.bad, streamed.key) == (whole.rows.tolist(), whole.bad, whole.key)
 
 
-def test_files_to_be_streamed_are_checked_once(damaged: Path, cache: Cache, decoded_names: list[str]) -> None:
+def test_files_to_be_streamed_are_checked_once_and_it_is_said_each_time(
+    damaged: Path, cache: Cache, decoded_names: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
     small = dataclasses.replace(cache, limit=1, memory=0)
     with pytest.raises(BadImageError, match=NAMES[2]):
         small.load(job(damaged))
@@ -413,6 +416,7 @@ def test_files_to_be_streamed_are_checked_once(damaged: Path, cache: Cache, deco
     again = small.load(job(damaged, on_bad_image="skip"))
     assert len(decoded_names) == 10
     assert (first.key, first.bad) == (again.key, again.bad)
+    assert caplog.text.count("each one is decoded every time it is used") == 2
 
 
 def test_a_streamed_set_moves_into_the_cache_when_there_is_room(photos: Path, cache: Cache) -> None:
@@ -436,7 +440,7 @@ def test_a_small_set_is_decoded_into_memory_where_the_disk_is_full(
 ) -> None:
     with caplog.at_level(logging.WARNING, "eyebright"):
         decoded = dataclasses.replace(cache, limit=1).load(job(damaged, on_bad_image="skip"))
-    assert "decoding into memory, and again the next time" in caplog.text
+    assert "they are decoded into memory, and again the next time" in caplog.text
     assert not decoded.streamed
     assert np.array_equal(all_of(decoded.pixels), PIXELS[decoded.rows])
     assert len(decoded.rows) == 7

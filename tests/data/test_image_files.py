@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import struct
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -152,19 +153,19 @@ def test_a_text_called_zip(tmp_path: Path) -> None:
         open_files(tmp_path / "photos.zip")
 
 
-def with_directory_field(path: Path, offset: int, value: int) -> Path:
-    """Set a 16-bit field of every entry of the central directory."""
+def with_directory_field(path: Path, field: str, offset: int, value: int) -> Path:
+    """Set a field (a format of `struct`) of every entry of the central directory."""
     content = bytearray(path.read_bytes())
     start = content.find(b"PK\1\2")
     while start >= 0:
-        struct.pack_into("<H", content, start + offset, value)
+        struct.pack_into(field, content, start + offset, value)
         start = content.find(b"PK\1\2", start + 1)
     path.write_bytes(content)
     return path
 
 
 def test_an_encrypted_zip(tmp_path: Path) -> None:
-    path = with_directory_field(as_zip(tmp_path), offset=8, value=1)
+    path = with_directory_field(as_zip(tmp_path), "<H", offset=8, value=1)
     with pytest.raises(DataError, match=r"photos.zip is encrypted \(cat/b.png\)"):
         open_files(path)
 
@@ -182,10 +183,15 @@ def test_a_member_that_unfolds_to_too_much(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_member_that_lies_about_its_size_is_not_unfolded(tmp_path: Path) -> None:
-    path = write_zip(tmp_path / "photos.zip", {"cat/a.png": bytes(100_000)})
-    files = open_files(with_directory_field(path, offset=24, value=1000))  # the lower half of the size
-    with pytest.raises(BadImageError, match=r"photos.zip/cat/a.png is damaged in the zip"):
-        files.read("cat/a.png")
+    path = write_zip(tmp_path / "photos.zip", {"cat/a.png": bytes(16 << 20)})  # some 16 KiB in the zip
+    files = open_files(with_directory_field(path, "<I", offset=24, value=1000))
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadImageError, match=r"photos.zip/cat/a.png is damaged in the zip"):
+            files.read("cat/a.png")
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED])

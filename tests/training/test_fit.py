@@ -267,6 +267,15 @@ def test_a_folder_in_use_is_left_alone(shades: Splits, tmp_path: Path) -> None:
         train(TINY, shades, tmp_path / "run")
 
 
+def test_a_run_killed_before_it_began_may_be_begun_again(shades: Splits, tmp_path: Path) -> None:
+    run = train(TINY.replace(epochs=1), shades, tmp_path / "whole")
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    (killed / "recipe.yaml").write_bytes((run.path / "recipe.yaml").read_bytes())
+    (killed / ".run.json.x.tmp").write_text("{")
+    assert_same_bits(train(TINY.replace(epochs=1), shades, killed), run)
+
+
 def test_a_run_that_is_none_names_the_nearest(shades: Splits, tmp_path: Path) -> None:
     train(TINY.replace(epochs=1), shades, tmp_path / "first-run")
     with pytest.raises(RunError, match=r"(?s)not a run.*'first-run'"):

@@ -10,9 +10,19 @@ from eyebright.cli import data, judge, lists, train
 from eyebright.cli.terminal import complain
 from eyebright.core.errors import EyebrightError
 
+_HELP = """Trains image classifiers, shows why they are wrong, and ships them.
+
+\b
+eyebright train digits/cnn                   a first run, in seconds, no download
+eyebright train cifar10/ladder_cnn epochs=5  a recipe, with a field changed
+eyebright train path/to/photos               a folder of images, one subfolder a class
+eyebright predict RUN photo.jpg              what the model says
+eyebright COMMAND --help                     more examples
+"""
+
 app = typer.Typer(
     name="eyebright",
-    help="Trains image classifiers, shows why they are wrong, and ships them.",
+    help=_HELP,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,  # rich's panels would double the time that --help takes

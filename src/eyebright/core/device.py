@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import dataclasses
-import os
 import platform
 from collections.abc import Iterator
 from typing import Any
@@ -18,6 +17,7 @@ import torch
 from torch import nn
 
 from eyebright.core.errors import DeviceError
+from eyebright.core.processor import available_threads
 from eyebright.core.settings.training import Precision
 
 # glibc's mallopt parameters (malloc.h). By default it returns each freed activation to the kernel, which
@@ -114,13 +114,6 @@ def choose(
         keep_pages=where.type == "cpu" and platform.libc_ver()[0] == "glibc",
         deterministic=deterministic,
     )
-
-
-def available_threads() -> int:
-    """CPU cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _device(name: str) -> torch.device:

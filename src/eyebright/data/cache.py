@@ -43,7 +43,7 @@ from eyebright.data.streaming import Decoding, StreamedPixels, decode_in_order
 if sys.platform != "win32":
     import fcntl
 
-# All entries together: some hundred thousand images of 128x128, or the whole of a usual laptop's spare room.
+# All entries together: some 400,000 colour images of 128x128, and a share of a laptop's disk that nobody misses.
 CACHE_BYTES = 20 << 30
 # Sets up to this size are held in memory: no page faults, and far below what training needs beside it.
 MEMORY_BYTES = 1 << 30
@@ -57,6 +57,7 @@ _RECORD = "entry.json"
 _PIXELS = "pixels.npy"
 _KEY = "[0-9a-f]" * 32  # as a pattern of file names: what else lies in the folder is not ours
 
+_NO_ROOM = "the decoded images do not fit in the cache (its bound, or its disk)"
 _PROGRESS_IMAGES = 256  # progress is told once for so many images: telling costs too
 
 _logger = logging.getLogger("eyebright")
@@ -178,6 +179,7 @@ class DecodeJob:
                 raise bad_image(self.files.full_name(self.names[position]), reason)
         rows = np.delete(np.arange(len(self.names), dtype=np.int64), [position for position, _ in record.bad])
         if pixels is None:
+            _logger.warning("%s: %s; each one is decoded every time it is used, which is slow", self.source, _NO_ROOM)
             pixels = StreamedPixels(self.files, [self.names[row] for row in rows.tolist()], self.decoding)
         bad = tuple(BadImage(self.names[position], reason) for position, reason in record.bad)
         return Decoded(pixels, rows, bad, record.content, record.streamed)
@@ -283,14 +285,12 @@ class Cache:
 
     def _without_room(self, job: DecodeJob) -> Decoded:
         """Decode into memory if the pixels fit there; else only check the files, to be streamed."""
-        reason = f"the {job.needed >> 20:,} MiB of decoded images do not fit in {self.folder}"
         if job.needed <= self.memory:
-            _logger.warning("%s: %s; decoding into memory, and again the next time", job.source, reason)
+            _logger.warning("%s: %s; they are decoded into memory, and again the next time", job.source, _NO_ROOM)
             images = np.empty((len(job.names), *job.decoding.shape), np.uint8)
             free = iter(images)
             record = job.decode(lambda image: np.copyto(next(free), image))
             return job.result(record, images[: record.n])
-        _logger.warning("%s: %s; decoding each image every time it is used, which is slow", job.source, reason)
         record = job.decode(lambda _: None, streamed=True)
         with self._new_entry(job.key) as folder:
             _write_record(folder, record)
@@ -333,7 +333,7 @@ class Cache:
                 (self.folder / key).rename(temporary)
         except FileNotFoundError:
             return False
-        shutil.rmtree(temporary)
+        shutil.rmtree(temporary, ignore_errors=True)  # what stays is a leftover, for the next one to remove
         return True
 
     def _remove_leftovers(self, locked: str | None = None) -> None:

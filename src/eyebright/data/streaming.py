@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import os
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from eyebright.core.errors import BadImageError
 from eyebright.core.input_spec import Interpolation, Resize
+from eyebright.core.processor import available_threads
 from eyebright.data.decode import decode, fit
 from eyebright.data.image_files import ImageFiles
 
@@ -132,5 +132,4 @@ def _decode_task(
 
 def _threads() -> int:
     """The cores that this process may use, and two more that wait for the disk."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores + 2, _MOST_THREADS)
+    return min(available_threads() + 2, _MOST_THREADS)

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from eyebright.core.device import Plan, available_threads, choose
+from eyebright.core.device import Plan, choose
 from eyebright.core.errors import BadImageError, DataError
+from eyebright.core.processor import available_threads
 from eyebright.core.settings.data import OnBadImage
 from eyebright.data.decode import EXTENSIONS, load_image
 from eyebright.models.classifier import Classifier, evaluating

@@ -50,17 +50,19 @@ class Predictions:
     @property
     def predicted(self) -> NDArray[np.int64]:
         """(N,) int64, the class of the largest logit."""
-        return self.logits.argmax(axis=1)
+        predicted: NDArray[np.int64] = self.logits.argmax(axis=1)
+        return predicted
 
     @property
     def probabilities(self) -> NDArray[np.float32]:
         """(N, K) float32, rows sum to 1."""
-        return softmax(self.logits, axis=1)  # type: ignore[no-any-return]
+        return softmax(self.logits, axis=1)
 
     @property
     def correct(self) -> NDArray[np.bool_]:
         """(N,) whether the predicted class is the given one."""
-        return self.predicted == self.labels
+        correct: NDArray[np.bool_] = self.predicted == self.labels
+        return correct
 
     def save(self, path: Path) -> None:
         """Write to a safetensors file, atomically."""

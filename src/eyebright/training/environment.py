@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from eyebright.core.device import Plan
+from eyebright.core.processor import available_threads, processor_name
 
 _PACKAGES = ("eyebright", "torch", "numpy", "pillow", "scikit-learn")
 
@@ -23,23 +24,14 @@ def describe(plan: Plan) -> dict[str, str]:
     return versions | {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "processor": processor(),
+        "processor": processor_name(),
         "accelerator": torch.cuda.get_device_name(plan.device) if plan.device.type == "cuda" else "none",
+        "cores": str(available_threads()),
         "plan": str(plan),
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "git": _git_commit(),
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
-
-
-def processor() -> str:
-    """The processor's name as its maker gives it."""
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _git_commit() -> str:

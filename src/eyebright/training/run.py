@@ -56,7 +56,7 @@ class Run:
         ------
         RunError : the folder holds something already.
         """
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if path.exists() and not (path.is_dir() and all(_unfinished(child) for child in path.iterdir())):
             raise RunError(f"{path} is not empty.", f"Choose another folder, or continue it with --resume {path}")
         with storage_errors(path):
             path.mkdir(parents=True, exist_ok=True)
@@ -217,6 +217,11 @@ class Run:
         except (OSError, ValueError) as error:
             raise RunError(f"{self.path / 'run.json'} cannot be read: {error}", "Begin a new run.") from error
         return about
+
+
+def _unfinished(file: Path) -> bool:
+    """Whether a file may lie in the folder of a run that was killed before it began."""
+    return file.name in {"recipe.yaml", "splits.safetensors"} or file.suffix == ".tmp"
 
 
 def runs(folder: Path) -> list[Run]:

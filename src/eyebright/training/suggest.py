@@ -7,7 +7,7 @@ import statistics
 from pathlib import Path
 
 from eyebright.core.errors import BadImageError, DataError
-from eyebright.data.decode import Header, read_header
+from eyebright.data.decode import Header
 from eyebright.data.image_files import ImageFiles, open_files
 
 # Images that are looked at; evenly spread, so that every class and split is among them.
@@ -45,6 +45,6 @@ def suggest(path: Path) -> Suggestion:
 
 def _peek(files: ImageFiles, name: str) -> Header | None:
     try:
-        return read_header(files.read(name), name)
+        return files.header(name)
     except BadImageError:
         return None  # loading will name it; here it only does not count

@@ -157,7 +157,7 @@ def _find_layout(files: ImageFiles) -> _Layout:
     loose = [image for image in images if len(image) < level + 2]
     if loose:
         raise DataError(
-            f"{len(loose)} images of {files.root} lie in no class folder, the first is {'/'.join(loose[0])}.", _LAYOUT
+            f"{files.root} has images in no class folder ({len(loose)}), the first is {'/'.join(loose[0])}.", _LAYOUT
         )
     splits: dict[str, dict[str, str]] = {split: {} for split in _SPLITS.values() if split in split_of.values()}
     splits = splits or {"all": {}}

@@ -1,0 +1,50 @@
+"""How the report writes numbers: shares in percent, counts in groups of three."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from eyebright.evaluation.score import Score
+
+Show = Callable[[float], str]
+_THIN = "\u202f"  # narrow no-break space: a number and its unit stay on one line
+_TO = f"{_THIN}\u2013{_THIN}"  # en dash
+
+
+def percent(share: float) -> str:
+    """0.9412 -> "94.1 %"."""
+    return f"{100 * share:.1f}{_THIN}%"
+
+
+def number(value: float) -> str:
+    """Three digits after the point, fewer for large numbers."""
+    return f"{value:.3f}" if abs(value) < 100 else f"{value:.4g}"
+
+
+def count(whole: int) -> str:
+    """10000 -> "10,000"."""
+    return f"{whole:,}"
+
+
+def duration(seconds: float) -> str:
+    """1234 -> "20 min 34 s"."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.3g} s" if seconds < 10 else f"{rest} s"
+
+
+def range_of(score: Score) -> str:
+    """The interval in percent, both ends around a dash: "93.6 - 94.6 %"."""
+    return f"{100 * score.low:.1f}{_TO}{100 * score.high:.1f}{_THIN}%"
+
+
+def plain_range_of(score: Score) -> str:
+    """The interval of a score that is no share: "0.181 - 0.190"."""
+    return f"{number(score.low)}{_TO}{number(score.high)}"
+
+
+def points(share: float) -> str:
+    """A difference of two shares: "5.2 points"."""
+    return f"{100 * share:.1f} points".replace("-", "\u2212")

@@ -1,0 +1,196 @@
+"""The command line as a user meets it: exit codes, what is printed where, and files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from eyebright.cli import terminal
+from eyebright.cli.main import main
+
+
+class Ran:
+    """What a command gave back."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path):  # type: ignore[no-untyped-def]  # a function
+    """Run a command in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EYEBRIGHT_DATA", str(tmp_path / "no-data"))
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def command(*arguments: str) -> Ran:
+        terminal.output.cache_clear()
+        terminal.remarks.cache_clear()
+        monkeypatch.setattr(sys, "argv", ["eyebright", *arguments])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        captured = capsys.readouterr()
+        code = stopped.value.code
+        return Ran(code if isinstance(code, int) else 0, captured.out, captured.err)
+
+    return command
+
+
+@pytest.fixture(scope="module")
+def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A short real run, made by the command itself."""
+    folder = tmp_path_factory.mktemp("runs") / "digits"
+    arguments = ["train", "digits/cnn", "epochs=3", "--out", str(folder)]
+    done = subprocess.run([sys.executable, "-m", "eyebright", *arguments], capture_output=True, text=True, check=True)
+    assert "test       accuracy 0." in done.stdout
+    assert "report:" in done.stdout
+    assert "bf16" in done.stderr or "fp32" in done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 2 x 24 small pictures, red and blue, and one corrupt file."""
+    folder = tmp_path_factory.mktemp("photos")
+    random = np.random.default_rng(0)
+    for colour, channel in (("red", 0), ("blue", 2)):
+        (folder / colour).mkdir()
+        for number in range(24):
+            pixels = random.integers(0, 80, (20, 24, 3), dtype=np.uint8)
+            pixels[..., channel] += 150
+            Image.fromarray(pixels).save(folder / colour / f"{number:02d}.png")
+    (folder / "red" / "broken.jpg").write_text("not an image")
+    return folder
+
+
+def test_help_shows_examples_and_imports_no_torch() -> None:
+    code = (
+        "import sys; sys.argv = ['eyebright', '--help']\n"
+        "from eyebright.cli.main import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print(sorted({'torch', 'matplotlib', 'sklearn', 'hydra', 'rich'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "eyebright train digits/cnn" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "predict", "report", "runs", "models", "recipes", "data"])
+def test_every_command_has_help(run, command: str) -> None:  # type: ignore[no-untyped-def]
+    ran = run(command, "--help")
+    assert ran.code == 0
+    assert "Usage:" in ran.out
+
+
+def test_train_leaves_a_run_with_a_report(digits_run: Path) -> None:
+    expected = {"recipe.yaml", "run.json", "history.jsonl", "scores.json", "report.html"}
+    assert expected <= {path.name for path in digits_run.iterdir()}
+    assert (digits_run / "predictions" / "test.safetensors").is_file()
+
+
+def test_runs_lists_it_and_evaluate_finds_the_same_scores(run, digits_run: Path) -> None:  # type: ignore[no-untyped-def]
+    listed = run("runs", str(digits_run.parent))
+    assert str(digits_run) in listed.out.replace("\n", "")
+    assert "finished" in listed.out
+    before = json.loads((digits_run / "scores.json").read_text())
+    ran = run("evaluate", str(digits_run), "--json")
+    assert ran.code == 0
+    assert json.loads(ran.out) == before
+
+
+def test_predict_prints_a_table_json_and_csv(run, digits_run: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    for number in range(3):
+        picture = (digits.images[number] * 255 / 16).astype(np.uint8)
+        Image.fromarray(picture).save(tmp_path / f"{number}.png")
+    table = run("predict", str(digits_run), "0.png", "1.png", "--top", "2")
+    assert table.code == 0
+    assert len(table.out.splitlines()) == 2
+    lines = [json.loads(line) for line in run("predict", str(digits_run), ".", "--format", "json").out.splitlines()]
+    assert [line["name"] for line in lines] == ["0.png", "1.png", "2.png"]
+    assert all(len(line["classes"]) == 3 and 0 < sum(line["probabilities"]) <= 1.0001 for line in lines)
+    rows = list(csv.DictReader(io.StringIO(run("predict", str(digits_run), "2.png", "--format", "csv").out)))
+    assert [row["rank"] for row in rows] == ["1", "2", "3"]
+    assert rows[0]["class"] == lines[2]["classes"][0]
+
+
+def test_predict_names_a_bad_image_or_goes_on(run, digits_run: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    Image.new("L", (8, 8)).save(tmp_path / "good.png")
+    (tmp_path / "bad.jpg").write_text("no image")
+    stopped = run("predict", str(digits_run), "bad.jpg", "good.png")
+    assert stopped.code == 2
+    assert "bad.jpg" in stopped.err
+    went_on = run("predict", str(digits_run), "bad.jpg", "good.png", "--on-bad-image", "skip")
+    assert went_on.code == 0
+    assert "good.png" in went_on.out
+    assert "bad.jpg" in went_on.err
+
+
+def test_a_folder_of_photos_gets_a_recipe_and_its_reason(run, photos: Path) -> None:  # type: ignore[no-untyped-def]
+    stopped = run("train", str(photos), "epochs=1")
+    assert stopped.code == 2
+    assert "recipe folder/small: 49 images, 20 pixels" in stopped.err
+    assert "broken.jpg" in stopped.err
+    assert "skip" in stopped.err
+    ran = run("train", str(photos), "epochs=6", "--on-bad-image", "skip", "--out", "photos-run")
+    assert ran.code == 0, ran.err
+    about = json.loads(Path("photos-run/run.json").read_text())
+    assert [bad["name"] for bad in about["data"]["bad"]] == ["red/broken.jpg"]
+    assert "broken.jpg" in Path("photos-run/report.html").read_text()
+
+
+def test_data_commands(run, photos: Path) -> None:  # type: ignore[no-untyped-def]
+    assert "cifar10" in run("data", "list").out
+    info = run("data", "info", str(photos), "on_bad_image=skip")
+    assert "left out: red/broken.jpg" in info.out.replace("\n", "")
+    shown = run("data", "show", "digits", "--augment", "shift=0.2", "rotate=20", "--out", "sheet.png")
+    assert shown.code == 0, shown.err
+    with Image.open("sheet.png") as sheet:
+        assert min(sheet.size) > 200
+    assert run("data", "cache").code == 0
+    assert "freed" in run("data", "cache", "--clear").out
+
+
+def test_recipes_and_models_are_listed(run) -> None:  # type: ignore[no-untyped-def]
+    assert "cifar10/ladder_cnn" in run("recipes").out
+    printed = run("recipes", "digits/cnn").out
+    Path("mine.yaml").write_text(printed)
+    assert run("recipes", "mine.yaml").out == printed
+    listed = {row["name"]: row for row in json.loads(run("models", "--no-measure", "--json").out)}
+    assert listed["simple_cnn"]["parameters"] == 545_098
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train"], "nothing to train"),
+        (["train", "cifar10/ladr_cnn"], "Did you mean 'cifar10/ladder_cnn'?"),
+        (["train", "digits/cnn", "epcohs=1"], "Did you mean 'epochs'?"),
+        (["train", "digits/cnn", "device=cuda:63"], "no device 'cuda:63'"),
+        (["train", "cifar10/mlp", "download=false"], "cifar-10-python.tar.gz"),
+        (["train", "emotions/mlp"], "emotions.zip"),
+        (["train", "--resume", "nowhere"], "nowhere is not a run"),
+        (["train", "digits/cnn", "--resume", "nowhere"], "--resume continues a run"),
+        (["evaluate", "nowhere"], "nowhere is not a run"),
+        (["predict", "nowhere", "x.png"], "nowhere is not a run"),
+        (["data", "info", "no-such-set"], "no-such-set"),
+        (["data", "show", "digits", "--split", "tset"], "Did you mean 'test'?"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_costs_two_lines_and_exit_code_2(run, arguments: list[str], message: str) -> None:  # type: ignore[no-untyped-def]
+    ran = run(*arguments)
+    assert ran.code == 2
+    assert message in ran.err
+    assert "Traceback" not in ran.err
+    assert not list(Path.cwd().glob("runs/**/run.json"))

@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import eyebright
+from eyebright.core.errors import MissingExtraError
+from eyebright.core.recipe import recipe
+from eyebright.data.image_set import BadImage, ImageSet, ImageStore, Splits
+from eyebright.evaluation.intervals import difference, proportion
+from eyebright.evaluation.metrics import evaluate
+from eyebright.reporting.report import RunLike, best_epoch, report
+from eyebright.training.run import Run
+
+from .conftest import ANIMALS, FakeRun, Reader, fake_run, history, predictions, read
+
+
+def page(run: RunLike) -> Reader:
+    return read(report(run).html())
+
+
+def text_of(reader: Reader) -> str:
+    return " ".join(text for _, text in reader.texts)
+
+
+def test_headline_is_the_test_accuracy_with_its_interval(run: FakeRun) -> None:
+    accuracy = evaluate(run.predicted["test"]).accuracy
+    found = report(run)
+    assert found.accuracies["test"] == accuracy
+    text = text_of(read(found.html()))
+    assert f"{100 * accuracy.value:.1f} % of 200 test images are classified right" in text
+    assert f"95 % interval {100 * accuracy.low:.1f} \u2013 {100 * accuracy.high:.1f} %" in text
+    (title,) = read(found.html()).said("title")[:1]
+    assert title.startswith(f"animals/first: {100 * accuracy.value:.1f} % test accuracy")
+
+
+def test_gap_is_that_of_the_best_epoch(run: FakeRun) -> None:
+    found = report(run)
+    assert found.best == 2
+    train, validation = proportion(round((1 - 0.5 / 3) * 1000), 1000), proportion(80, 100)
+    assert found.accuracies["train"] == train
+    assert found.accuracies["validation"] == validation
+    assert found.gap == (train.value - validation.value, *difference(train, validation))
+    assert "Training is 3.3 points ahead of validation" in text_of(page(run))
+
+
+def test_predictions_of_the_best_model_beat_the_history() -> None:
+    found = report(fake_run(splits=("train", "validation", "test")))
+    assert set(found.scores) == {"train", "validation", "test"}
+    for split, scores in found.scores.items():
+        assert found.accuracies[split] == scores.accuracy
+    assert "while the weights were moving" not in found.html()
+
+
+def test_a_gap_may_be_negative() -> None:
+    records = [record | {"train_accuracy": 0.7} for record in history(5)]
+    text = text_of(page(dataclasses.replace(fake_run(), history=records)))
+    low, high = difference(proportion(80, 100), proportion(700, 1000))
+    assert (
+        f"Training is 10.0 points behind validation ({100 * low:.1f} to {100 * high:.1f} points)".replace("-", "\u2212")
+        in text
+    )
+
+
+def test_says_what_the_run_was(run: FakeRun) -> None:
+    reader = page(run)
+    said = reader.said("dd")
+    assert "animals: 1,000 train, 100 validation, 200 test" in said
+    assert "simple_cnn, widths (32, 64), hidden 128" in said
+    assert "adam, lr 0.001" in said
+    assert "5 of 10 epochs, batches of 128; epoch 3 was best by validation accuracy" in said
+    assert "A Processor; cpu, fp32; 12 s" in said
+    assert "eyebright train animals" in reader.said("code")
+    assert any("name: simple_cnn" in text for text in reader.said("code"))
+    assert {"aaaa", "bbbb", "cccc"} <= set(reader.said("code"))
+
+
+def test_shows_every_class_and_every_confusion(run: FakeRun) -> None:
+    scores = evaluate(run.predicted["test"])
+    reader = page(run)
+    rows = [text for text in reader.said("th") if text in ANIMALS]
+    weakest = sorted(scores.per_class, key=lambda row: row.f1.value if row.f1 else 2)
+    assert rows == [row.name for row in weakest]
+    confusion = scores.confusions(1)[0]
+    assert f"{confusion.given} → {confusion.predicted}" in reader.said("th")
+    (matrix,) = re.findall(r'<svg class="matrix".*?</svg>', report(run).html(), re.DOTALL)
+    counts = [int(text) for text in read(matrix).said("text") if text.isdigit()]
+    assert counts == [count for count in scores.confusion.ravel() if count > 0]
+
+
+def test_counts_the_files_that_were_left_out() -> None:
+    assert "left out" not in text_of(page(fake_run()))
+    assert "1 file was left out" in text_of(page(fake_run(bad=1)))
+    reader = page(fake_run(bad=40))
+    assert "40 files were left out" in text_of(reader)
+    assert "The other 15 files" in reader.said("summary")
+    assert "cat/39.jpg" in reader.said("th")
+
+
+def test_is_one_file_that_asks_the_network_for_nothing(run: FakeRun) -> None:
+    html = report(run).html()
+    reader = read(html)
+    assert "://" not in html
+    assert not re.search(r"@import|url\(", html)
+    for tag, attributes in reader.elements:
+        assert tag not in {"link", "img", "iframe", "object", "embed"}
+        assert "src" not in attributes
+        assert attributes.get("href", "#").startswith("#")
+        assert not any(name.startswith("on") for name in attributes)
+    targets = {attributes["id"] for _, attributes in reader.elements if "id" in attributes}
+    assert {attributes["href"][1:] for attributes in reader.of("a")} <= targets
+    (policy,) = [meta["content"] for meta in reader.of("meta") if "http-equiv" in meta]
+    assert policy.startswith("default-src 'none'; ")
+
+
+def test_every_picture_has_a_text_alternative(run: FakeRun) -> None:
+    for picture in page(run).of("svg"):
+        assert picture["role"] == "img"
+        assert len(picture["aria-label"]) > 20
+
+
+def test_hostile_names_stay_text() -> None:
+    hostile = "<script>alert('x')</script>"
+    plain = fake_run(classes=(hostile, '"><img src=x onerror=alert(1)>', "{{ 7 * 7 }}", "&amp;"), bad=1)
+    data = plain.data | {"bad": [{"name": hostile, "reason": hostile}]}
+    named = dataclasses.replace(plain.recipe, name=hostile, description=hostile)
+    reader = page(dataclasses.replace(plain, data=data, recipe=named, environment={"command": hostile, "git": hostile}))
+    assert len(reader.of("script")) == 1
+    assert reader.of("img") == []
+    assert {hostile, '"><img src=x onerror=alert(1)>', "{{ 7 * 7 }}", "&amp;"} <= set(reader.said("th"))
+    assert reader.said("h1") == [hostile]
+
+
+@pytest.mark.parametrize("splits", [(), ("validation",), ("test",), ("train", "validation", "test")])
+@pytest.mark.parametrize("epochs", [0, 1, 4])
+@pytest.mark.parametrize("validation", [True, False])
+def test_whatever_is_missing_the_page_renders(splits: tuple[str, ...], epochs: int, validation: bool) -> None:
+    reader = page(fake_run(splits=splits, epochs=epochs, validation=validation))
+    text = text_of(reader)
+    assert ("Nothing was measured yet" in text) == (not splits and not epochs)
+    assert ("have not been looked at yet" in text) == ("test" not in splits and bool(splits or epochs))
+    assert len(reader.of("svg", "chart")) == (2 if epochs else 0)
+    assert len(reader.of("svg", "matrix")) == (1 if splits else 0)
+    assert ("Without validation images" in text) == (epochs > 0 and not validation)
+    assert "None" not in text
+
+
+def test_a_diverged_history_renders() -> None:
+    records = [record | {"train_loss": math.nan, "validation_loss": math.inf} for record in history(3)]
+    records[1]["validation_accuracy"] = math.nan
+    assert len(page(dataclasses.replace(fake_run(), history=records)).of("svg", "chart")) == 1
+
+
+@pytest.mark.parametrize(("k", "matrices"), [(1, 1), (2, 1), (30, 1), (200, 1), (201, 0)])
+def test_any_number_of_classes(k: int, matrices: int) -> None:
+    names = tuple(f"class {position}" for position in range(k))
+    reader = page(fake_run(classes=names, n=3 * k))
+    assert len(reader.of("svg", "matrix")) == matrices
+    assert set(names) <= set(reader.said("th"))
+    assert bool(reader.of("details")) == (k > 25)
+
+
+def test_a_run_without_a_mistake_has_none_to_show() -> None:
+    found = predictions(ANIMALS, 40)
+    sure = dataclasses.replace(found, logits=np.eye(4, dtype=np.float32)[found.labels])
+    assert "There are none." in text_of(page(dataclasses.replace(fake_run(), predicted={"test": sure})))
+
+
+def test_best_epoch() -> None:
+    records = [
+        {"validation_accuracy": 0.5, "validation_loss": 0.9},
+        {"validation_accuracy": 0.7, "validation_loss": 0.8},
+        {"validation_accuracy": 0.7, "validation_loss": math.nan},
+        {"train_accuracy": 0.99},
+        {"validation_accuracy": 0.6, "validation_loss": 0.7},
+    ]
+    assert best_epoch(records, "accuracy") == 1  # the first of equals
+    assert best_epoch(records, "loss") == 4
+    assert best_epoch([{"train_accuracy": 0.5}], "accuracy") is None
+    assert best_epoch([], "loss") is None
+
+
+def test_writes_one_file(run: FakeRun, tmp_path: Path) -> None:
+    path = report(run).write(str(tmp_path / "new" / "report.html"))
+    assert path == tmp_path / "new" / "report.html"
+    assert list(path.parent.iterdir()) == [path]
+    assert path.read_text(encoding="utf-8") == report(run).html()  # and the same run gives the same page
+    assert path.stat().st_size < 200_000
+
+
+def test_without_jinja_says_what_to_install(run: FakeRun, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'eyebright\[report\]'"):
+        report(run).write(tmp_path / "report.html")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_public_name_is_the_function(run: FakeRun) -> None:
+    # A package called eyebright.report would hide it as soon as any of its modules was imported.
+    assert eyebright.report is report
+
+
+def test_loads_neither_torch_nor_what_is_optional() -> None:
+    code = (
+        "import sys, eyebright.reporting.report, eyebright.reporting.figures; "
+        "print([name for name in ('torch', 'matplotlib', 'jinja2') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_reports_on_a_real_run(tmp_path: Path) -> None:
+    pixels = np.zeros((30, 4, 4, 3), dtype=np.uint8)
+    labels = np.arange(30) % 4
+    store = ImageStore(pixels, labels, [f"{row}.png" for row in range(30)], ANIMALS, "animals", (BadImage("a", "b"),))
+    splits = Splits(*(ImageSet(store, np.arange(10) + 10 * part, name) for part, name in enumerate(_SPLITS)))
+    run = Run.create(tmp_path / "run", recipe("digits/mlp", epochs=3), splits, {"plan": "cpu", "started": "today"})
+    run.save_history(history(3))
+    run.save_predictions(predictions(ANIMALS, 10))
+    reader = page(run)
+    assert reader.said("h1") == ["digits/mlp"]
+    assert "1 file was left out" in text_of(reader)
+
+
+_SPLITS = ("train", "validation", "test")
