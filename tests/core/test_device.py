@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -58,3 +60,15 @@ def test_what_is_not_there_is_refused(name: str, precision: Precision, message: 
 def test_a_missing_gpu_is_refused() -> None:
     with pytest.raises(DeviceError, match="no device 'cuda'"):
         device.choose("cuda")
+
+
+def test_the_allocator_keeps_pages_until_the_outermost_context_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    monkeypatch.setattr(device, "_mallopt", lambda **sizes: calls.append(sizes["trim"]))
+    plan = dataclasses.replace(device.choose("cpu"), keep_pages=True)
+    with plan.applied():
+        with plan.applied():
+            assert len(calls) == 1
+        assert len(calls) == 1  # a validation inside a training gives nothing back
+    assert len(calls) == 2
+    assert calls[1] < calls[0]

@@ -81,13 +81,10 @@ class Plan:
         filling: Any = torch.utils.deterministic  # its one property is unknown to torch's type stubs
         fill = filling.fill_uninitialized_memory
         filling.fill_uninitialized_memory = False  # costs a pass over every new tensor
-        if self.keep_pages:
-            _mallopt(mmap=_MMAP_BYTES, trim=_KEEP_BYTES, pad=_PAD_BYTES)
         try:
-            yield
+            with _kept_pages() if self.keep_pages else contextlib.nullcontext():
+                yield
         finally:
-            if self.keep_pages:
-                _mallopt(mmap=_DEFAULT_BYTES, trim=_DEFAULT_BYTES, pad=_DEFAULT_BYTES)
             filling.fill_uninitialized_memory = fill
             torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
             torch.set_num_threads(threads)
@@ -150,6 +147,24 @@ def _dtype(device: torch.device, precision: Precision) -> torch.dtype:
 def cpu_computes_bfloat16() -> bool:
     """Whether the CPU has bfloat16 instructions (AVX512-bf16 or AMX); elsewhere bf16 is emulated and slow."""
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+_keepers = 0  # contexts that keep pages at the moment; the allocator has one setting for the whole process
+
+
+@contextlib.contextmanager
+def _kept_pages() -> Iterator[None]:
+    """Have the C allocator keep freed memory; contexts may nest, the outermost one gives back."""
+    global _keepers  # noqa: PLW0603 (see above)
+    if _keepers == 0:
+        _mallopt(mmap=_MMAP_BYTES, trim=_KEEP_BYTES, pad=_PAD_BYTES)
+    _keepers += 1
+    try:
+        yield
+    finally:
+        _keepers -= 1
+        if _keepers == 0:
+            _mallopt(mmap=_DEFAULT_BYTES, trim=_DEFAULT_BYTES, pad=_DEFAULT_BYTES)
 
 
 def _mallopt(*, mmap: int, trim: int, pad: int) -> None:
