@@ -12,7 +12,13 @@ from eyebright.core.errors import MissingExtraError, RecipeError
 
 if TYPE_CHECKING:
     from eyebright.core.recipe import Recipe
+    from eyebright.data.image_set import Splits
+    from eyebright.evaluation.scores import Scores
     from eyebright.training.run import Run
+
+# A confusion matrix of more classes is wider than a terminal; confusion_matrix.png and the report have it.
+_SHOWN_CLASSES = 12
+_SHOWN_LETTERS = 6
 
 
 def train(
@@ -77,25 +83,42 @@ def _choose(what: str, overrides: list[str], changes: dict[str, Any]) -> Recipe:
     return recipe(what, overrides, **changes)
 
 
-def _finish(run: Run, splits: Any) -> None:
+def _finish(run: Run, splits: Splits) -> None:
     """Judge, print, report."""
     from eyebright.training.fit import judge
 
     scores = judge(run, splits)
-    for split, score in scores.items():
-        output().print(f"{split:<10} accuracy {score.accuracy}")
-    last = list(scores)[-1]
+    score = list(scores.values())[-1]  # test, unless the data has none
+    print_confusion(score)
+    output().print(str(score), markup=False)
     output().print()
-    output().print(str(scores[last]), markup=False)
+    for each, found in scores.items():
+        output().print(f"{each:<10} accuracy {found.accuracy}")
     write_report(run)
 
 
+def print_confusion(scores: Scores) -> None:
+    """The confusion matrix as a table, where a terminal has room for it."""
+    from eyebright.cli.lists import table
+
+    if len(scores.classes) > _SHOWN_CLASSES:
+        return
+    matrix = table("given \\ predicted", *(name[:_SHOWN_LETTERS] for name in scores.classes))
+    for name, row in zip(scores.classes, scores.confusion.tolist(), strict=True):
+        matrix.add_row(name, *(str(count) if count else "" for count in row))
+    for column in matrix.columns[1:]:
+        column.justify = "right"
+    output().print(matrix)
+
+
 def write_report(run: Run) -> None:
-    """The report into the run's folder; without its packages, say how to get them."""
+    """The report and the figures into the run's folder; without their packages, say how to get them."""
     from eyebright.reporting.report import report
 
+    made = report(run)
     try:
-        path = report(run).write(run.path / "report.html")
+        path = made.write(run.path / "report.html")
+        made.write_figures(run.path)
     except MissingExtraError as error:
         complain(error)
         return

@@ -48,14 +48,15 @@ def curves_png(history: Sequence[Mapping[str, float]], path: str | Path, *, best
         _curves(axes, history, quantity)
         if best is not None and best < len(history):
             epoch = history[best].get("epoch", best + 1)
+            early = best < len(history) / 2  # then the label stands right of its line, off the ticks
             axes.axvline(epoch, color=_QUIET, linewidth=1, linestyle=(0, (2, 3)))
             axes.annotate(
                 f"best epoch {epoch:.0f}",
                 (epoch, 1),
                 xycoords=("data", "axes fraction"),
-                xytext=(-4, -2),
+                xytext=(4 if early else -4, -2),
                 textcoords="offset points",
-                ha="right",
+                ha="left" if early else "right",
                 va="top",
                 fontsize=9,
                 color=_QUIET,

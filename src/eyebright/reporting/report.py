@@ -15,6 +15,7 @@ from eyebright.evaluation.metrics import evaluate
 from eyebright.evaluation.predictions import Predictions
 from eyebright.evaluation.score import Score
 from eyebright.evaluation.scores import Scores
+from eyebright.reporting.figures import confusion_png, curves_png
 from eyebright.reporting.render import render
 
 SPLITS = ("train", "validation", "test")
@@ -87,6 +88,22 @@ class Report:
         """
         written = Path(path)
         write_text(written, self.html())
+        return written
+
+    def write_figures(self, folder: str | Path) -> list[Path]:
+        """Write curves.png and confusion_matrix.png into `folder`, as far as there is something to draw.
+
+        Raises
+        ------
+        MissingExtraError : Matplotlib is not installed.
+        StorageError : the disk refuses.
+        """
+        written = []
+        if self.history:
+            written.append(curves_png(self.history, Path(folder) / "curves.png", best=self.best))
+        if self.scores:
+            last = list(self.scores.values())[-1]  # test, where it was predicted
+            written.append(confusion_png(last.confusion, last.classes, Path(folder) / "confusion_matrix.png"))
         return written
 
 
