@@ -7,10 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 
 from eyebright.data.image_set import ImageSet, ImageStore, Splits
+
+# Examples are drawn anew at a desk, where they find more; a build of the same commit must end the same.
+# No deadline: a busy machine is not a failure.
+hypothesis.settings.register_profile("eyebright", deadline=None, derandomize="CI" in os.environ)
+hypothesis.settings.load_profile("eyebright")
 
 _BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data"
 
