@@ -41,7 +41,7 @@ def train(
     eyebright train path/to/photos
     eyebright train --resume runs/cifar10/ladder_cnn/20260101-120000-1a2b
     """
-    from eyebright.training.fit import fit
+    from eyebright.training.fit import fit, new_folder
     from eyebright.training.fit import resume as continue_run
     from eyebright.training.run import Run
 
@@ -61,10 +61,13 @@ def train(
         from eyebright.data.load import load
 
         splits = load(chosen.data, progress=bar)
+    folder = resume or out or new_folder(chosen)
     try:
-        run = continue_run(run, splits) if resume else fit(chosen, splits, folder=out)
+        run = continue_run(run, splits) if resume else fit(chosen, splits, folder=folder)
     except KeyboardInterrupt:
-        remarks().print("stopped.", "Continue exactly with: eyebright train --resume RUN", soft_wrap=True)
+        remarks().print(
+            f"stopped. Continue exactly with: eyebright train --resume {folder}", markup=False, soft_wrap=True
+        )
         raise
     _finish(run, splits)
 

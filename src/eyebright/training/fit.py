@@ -61,9 +61,14 @@ def fit(
     """
     settings = recipe.training
     plan = device.choose(settings.device, settings.precision, settings.threads, settings.deterministic)
-    path = Path(folder) if folder else Path("runs") / recipe.name / _name_now()
-    run = Run.create(path, recipe, splits, environment.describe(plan))
+    run = Run.create(Path(folder) if folder else new_folder(recipe), recipe, splits, environment.describe(plan))
     return _train(run, splits, plan, callbacks)
+
+
+def new_folder(recipe: Recipe) -> Path:
+    """Where a run goes by default: sorts by time, and two runs begun in the same second differ."""
+    now = datetime.datetime.now(datetime.UTC)
+    return Path("runs") / recipe.name / f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
 
 def resume(run: Run, splits: Splits, *, callbacks: Sequence[Callback] | None = None) -> Run:
@@ -189,8 +194,3 @@ def _sample(images: ImageSet, recipe: Recipe) -> ImageSet:
     random = stream("judged training images", recipe.seed)
     positions = np.sort(random.choice(len(images), _TRAIN_SAMPLE, replace=False))
     return images.take(positions)
-
-
-def _name_now() -> str:
-    """Sorts by time, and two runs begun in the same second differ."""
-    return f"{datetime.datetime.now(datetime.UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
