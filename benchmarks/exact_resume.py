@@ -23,7 +23,7 @@ import torch
 from safetensors.torch import load_file
 
 TRAIN = [
-    *("-m", "eyebright", "train", "digits/cnn", "epochs=12", "ema=0.99", "accumulate=2", "mixup=0.2"),
+    *("-m", "eyebright", "train", "digits/cnn", "epochs=60", "ema=0.99", "accumulate=2", "mixup=0.2"),
     "checkpoint_seconds=0",
 ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -194,3 +195,37 @@ def test_a_mistake_costs_two_lines_and_exit_code_2(run, arguments: list[str], me
     assert message in ran.err
     assert "Traceback" not in ran.err
     assert not list(Path.cwd().glob("runs/**/run.json"))
+
+
+def test_brackets_in_names_are_printed_as_they_are(run, photos: Path) -> None:  # type: ignore[no-untyped-def]
+    named = Path("ph [red]")
+    shutil.copytree(photos, named, ignore=shutil.ignore_patterns("broken.jpg"))
+    (named / "red").rename(named / "[bold]x")
+    (named / "blue").rename(named / "[-y]")
+    assert "[bold]x" in run("data", "info", str(named)).out
+    trained = run("train", str(named), "epochs=1", "model=mlp", "--out", "a [run]")
+    assert trained.code == 0, trained.err
+    assert "report: a [run]/report.html" in trained.out
+    assert "a [run]" in run("runs", ".").out
+    assert "[-y]" in run("predict", "a [run]", str(named)).out
+
+
+def test_one_damaged_run_does_not_hide_the_others(run, digits_run: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    for name in ("whole", "broken"):
+        shutil.copytree(digits_run, tmp_path / name)
+    (tmp_path / "broken" / "history.jsonl").write_text("{")
+    listed = run("runs", ".")
+    assert listed.code == 0
+    statuses = {line.split()[0]: line.split()[1] for line in listed.out.splitlines() if line.split()[1:]}
+    assert (statuses["whole"], statuses["broken"]) == ("finished", "damaged")
+    assert "broken/history.jsonl is damaged" in listed.err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_results_that_cannot_be_written_are_an_error() -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "eyebright", "recipes"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert "error: the operating system refused" in done.stderr
+    assert "Traceback" not in done.stderr

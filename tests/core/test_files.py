@@ -63,3 +63,23 @@ def test_a_full_disk_for_real(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="disk is full"):
         fill()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_path_that_can_be_no_file_is_refused_without_litter(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("old")
+    for path, reason in (
+        (tmp_path / "folder", "it is a folder"),
+        (tmp_path / "file" / "x", "a file is where a folder is needed"),
+        (tmp_path / "file" / "x" / "y", "a folder of its path is a file"),
+        (tmp_path / ("n" * 300), "the name is too long"),
+    ):
+        with pytest.raises(StorageError, match=reason):
+            write_text(path, "new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_a_file_name_that_is_no_text_comes_back_from_json(tmp_path: Path) -> None:
+    name = os.fsdecode(b"b\xff.jpg")  # as Linux allows it
+    write_json(tmp_path / "json", [name, "\u65e5"])
+    assert json.loads((tmp_path / "json").read_text(encoding="utf-8")) == [name, "\u65e5"]

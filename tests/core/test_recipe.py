@@ -125,3 +125,15 @@ def test_replace_changes_what_it_names_and_nothing_else(lr: float, epochs: int, 
 def test_descriptions_name_every_recipe() -> None:
     assert list(descriptions()) == recipes()
     assert all(descriptions().values())
+
+
+def test_a_field_below_a_plain_value_is_refused_by_its_full_name() -> None:
+    with pytest.raises(RecipeError, match=r"'data\.source', which is a plain value") as caught:
+        recipe("digits/mlp", **{"data.source.x": 1})
+    assert caught.value.remedy == "Write data.source=..."
+
+
+@pytest.mark.parametrize("wrong", ["data.size=5000", "data.size=99999999999999999999", "model.widths=[]"])
+def test_values_that_no_machine_or_model_bears_are_refused(wrong: str) -> None:
+    with pytest.raises(RecipeError, match="does not fit"):
+        recipe("cifar10/ladder_cnn", [wrong])

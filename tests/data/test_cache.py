@@ -455,3 +455,10 @@ def test_the_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cache_folder() == Path.home() / "pixels"
     monkeypatch.delenv("EYEBRIGHT_CACHE")
     assert cache_folder().parts[-2:] == ("eyebright", "decoded")
+
+
+def test_a_cache_folder_that_is_a_file_is_refused_with_the_way_out(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match=str(tmp_path / "file")) as caught:
+        Cache(tmp_path / "file" / "cache").load(job(photos))
+    assert "EYEBRIGHT_CACHE" in caught.value.remedy

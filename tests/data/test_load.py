@@ -10,7 +10,7 @@ from PIL import Image
 
 from eyebright.core.errors import DataError
 from eyebright.core.settings.data import DataSettings
-from eyebright.data.load import data_root, load, resolve
+from eyebright.data.load import data_root, load, located, resolve
 from eyebright.data.sources.digits import DigitsSource
 from eyebright.data.sources.folder import FolderSource
 from tests.data.sources.tiny import write_folder
@@ -102,3 +102,11 @@ def test_a_data_root_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="is not a folder"):
         data_root(str(tmp_path / "file"))
+
+
+def test_a_located_choice_means_the_same_from_every_folder(tmp_path: Path) -> None:
+    (Path.cwd() / "photos").mkdir()
+    chosen = located(DataSettings(source="photos", root="root"))
+    assert (chosen.source, chosen.root) == (str(tmp_path / "work" / "photos"), str(tmp_path / "work" / "root"))
+    for settings in (DataSettings(source="digits"), DataSettings(source="no-such-folder")):
+        assert located(settings) == settings

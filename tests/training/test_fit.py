@@ -14,9 +14,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from eyebright.core.errors import CheckpointError, DivergedError, RunError
+from eyebright.core.errors import CheckpointError, DivergedError, ModelError, RunError
 from eyebright.core.recipe import Recipe
-from eyebright.data.image_set import Splits
+from eyebright.data.image_set import ImageSet, Splits
+from eyebright.evaluation.predictions import Predictions
+from eyebright.models.classifier import Classifier
 from eyebright.training import checkpoint
 from eyebright.training.callbacks import Callback, Moment
 from eyebright.training.fit import fit, judge, resume
@@ -325,3 +327,83 @@ def test_watchers_hear_of_every_batch_and_epoch(shades: Splits, tmp_path: Path) 
     assert notes.batches == [(epoch, batch) for epoch in (1, 2) for batch in range(1, BATCHES + 1)]
     assert notes.epochs == [1, 2]
     assert notes.others == ["started running on cpu, fp32, channels_last, 1 thread", "stopped finished"]
+
+
+def test_a_run_may_be_resumed_from_another_folder(
+    shades: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    recipe = TINY.replace(epochs=1, **{"data.source": "photos", "data.root": "root"})
+    data = train(recipe, shades, tmp_path / "run").recipe.data
+    assert (data.source, data.root) == (str(tmp_path / "photos"), str(tmp_path / "root"))
+
+
+def test_a_model_that_does_not_fit_leaves_no_folder(shades: Splits, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="pixels are too few"):
+        train(TINY.replace(model={"name": "ladder_cnn", "widths": [2] * 9}), shades, tmp_path / "run")
+    with pytest.raises(ModelError, match="batch of one image"):
+        train(TINY.replace(model={"name": "regularized_cnn"}, batch_size=1), shades, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_loss_that_only_the_validation_images_show_stops_too(
+    shades: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the very last step of an epoch went too far."""
+
+    def overflow(model: Classifier, images: ImageSet, **_: object) -> Predictions:
+        logits = np.full((len(images), len(images.classes)), np.nan, np.float32)
+        return Predictions(logits, images.labels, images.index, images.classes, images.split, "shades")
+
+    monkeypatch.setattr("eyebright.training.loop.predict", overflow)
+    with pytest.raises(DivergedError, match="loss nan at epoch 1, on the validation images"):
+        train(TINY, shades, tmp_path / "run")
+    run = Run.open(tmp_path / "run")
+    assert run.status == "failed"
+    assert not run.best_checkpoint.exists()
+    assert run.history == []
+
+
+def test_missing_images_are_refused_like_changed_ones(shades: Splits, tmp_path: Path) -> None:
+    run = train(TINY.replace(epochs=1), shades, tmp_path / "run")
+    fewer = Splits(make_images(3, "train", 1), shades.validation, shades.test)
+    with pytest.raises(RunError, match="the train images are not those"):
+        run.select(fewer)
+
+
+def test_splits_of_something_else_are_refused(shades: Splits, tmp_path: Path) -> None:
+    run = train(TINY.replace(epochs=1), shades, tmp_path / "run")
+    (run.path / "splits.safetensors").write_bytes(run.best_checkpoint.read_bytes())
+    with pytest.raises(RunError, match="does not say which images are for train"):
+        run.select(shades)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff\xfe", b'{"status": "fini'])
+def test_a_damaged_record_is_refused_and_hides_no_other_run(shades: Splits, tmp_path: Path, content: bytes) -> None:
+    whole = train(TINY.replace(epochs=1), shades, tmp_path / "whole")
+    run = train(TINY.replace(epochs=1), shades, tmp_path / "damaged")
+    (run.path / "run.json").write_bytes(content)
+    with pytest.raises(RunError, match=r"run\.json"):
+        run.data  # noqa: B018 (reading it is the test)
+    assert [found.path for found in runs(str(tmp_path))] == [run.path, whole.path]
+
+
+@pytest.mark.parametrize("content", [b'{"epoch": 1, "train_lo', b"7\n", b"\xff\n"])
+def test_a_damaged_history_is_refused_and_resuming_mends_it(shades: Splits, tmp_path: Path, content: bytes) -> None:
+    run = train(TINY.replace(epochs=1), shades, tmp_path / "run")
+    history = run.history
+    (run.path / "history.jsonl").write_bytes(content)
+    with pytest.raises(RunError, match=r"history\.jsonl is damaged") as caught:
+        run.history  # noqa: B018 (reading it is the test)
+    assert "--resume" in caught.value.remedy
+    assert resume(run, shades, callbacks=()).history == history
+
+
+@pytest.mark.parametrize("content", [b"", b"[1]"])
+def test_damaged_scores_are_refused(shades: Splits, tmp_path: Path, content: bytes) -> None:
+    run = train(TINY.replace(epochs=1), shades, tmp_path / "run")
+    (run.path / "scores.json").write_bytes(content)
+    with pytest.raises(RunError, match=r"scores\.json") as caught:
+        run.scores  # noqa: B018 (reading it is the test)
+    assert "evaluate" in caught.value.remedy

@@ -58,10 +58,10 @@ def info(source: Source, overrides: Overrides = None, data_root: Root = None) ->
     counts.add_row("all", *(f"{number:,}" for number in rows.sum(axis=0)))
     output().print(counts)
     for part in splits:
-        output().print(f"{part}  fingerprint {part.fingerprint}", markup=False, soft_wrap=True)
+        output().print(f"{part}  fingerprint {part.fingerprint}", soft_wrap=True)
     for bad in {id(part.store): part.store for part in splits}.values():
         for each in bad.bad:
-            output().print(f"left out: {each.name}: {each.reason}", markup=False, soft_wrap=True)
+            output().print(f"left out: {each.name}: {each.reason}", soft_wrap=True)
 
 
 @app.command()

@@ -60,7 +60,7 @@ def evaluate(
         sys.stdout.write(json.dumps({split: score.to_dict() for split, score in scores.items()}, indent=2) + "\n")
         return
     for split, score in scores.items():
-        output().print(f"{split}\n{score}\n", markup=False)
+        output().print(f"{split}\n{score}\n")
 
 
 def predict(
@@ -101,11 +101,11 @@ def _print_table(answers: Iterable[Answer]) -> None:
 
     for answer in answers:
         if answer.problem:
-            remarks().print(f"[red]skipped[/] {escape(answer.problem)}", soft_wrap=True)
+            remarks().print(f"[red]skipped[/] {escape(answer.problem)}", markup=True, soft_wrap=True)
             continue
         pairs = zip(answer.classes, answer.probabilities, strict=True)
         guesses = "  ".join(f"{name} {probability:6.1%}" for name, probability in pairs)
-        output().print(f"{answer.name}  {guesses}", markup=False, soft_wrap=True)
+        output().print(f"{answer.name}  {guesses}", soft_wrap=True)
 
 
 def _print_json(answers: Iterable[Answer]) -> None:

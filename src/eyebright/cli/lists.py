@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eyebright.cli.terminal import output, remarks
+from eyebright.cli.terminal import complain, output, remarks
+from eyebright.core.errors import EyebrightError
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from eyebright.training.run import Run
 
 
 def recipes(
@@ -28,7 +31,7 @@ def recipes(
     from eyebright.core.recipe import descriptions, recipe
 
     if name:
-        output().print(recipe(name).to_yaml(), end="", markup=False, soft_wrap=True)
+        output().print(recipe(name).to_yaml(), end="", soft_wrap=True)
         return
     listing = table("recipe", "what it is")
     for each, description in descriptions().items():
@@ -48,22 +51,33 @@ def runs(
 
     listing = table("run", "status", "epochs", "validation", "test accuracy")
     found = find(folder)
+    problems = []
     for run in found:
-        history = run.history
-        best = max((record.get("validation_accuracy", 0.0) for record in history), default=0.0)
-        scores = run.scores.get("test")
-        test = scores["accuracy"] if scores else None
-        listing.add_row(
-            str(run.path),
-            run.status,
-            f"{len(history)}/{run.recipe.training.epochs}",
-            f"{best:.3f}" if best else "",
-            f"{test['value']:.3f} [{test['low']:.3f}, {test['high']:.3f}] n={test['n']}" if test else "",
-        )
+        try:
+            listing.add_row(str(run.path), *_summary(run))
+        except EyebrightError as error:  # one damaged run does not hide the others
+            listing.add_row(str(run.path), "damaged")
+            problems.append(error)
     if found:
         output().print(listing)
+        for problem in problems:
+            complain(problem)
     else:
         remarks().print(f"no runs below {folder}. Begin one with: eyebright train digits/cnn", soft_wrap=True)
+
+
+def _summary(run: Run) -> tuple[str, ...]:
+    """Status, epochs, best validation accuracy, test accuracy."""
+    history = run.history
+    best = max((record.get("validation_accuracy", 0.0) for record in history), default=0.0)
+    scores = run.scores.get("test")
+    test = scores["accuracy"] if scores else None
+    return (
+        run.status,
+        f"{len(history)}/{run.recipe.training.epochs}",
+        f"{best:.3f}" if best else "",
+        f"{test['value']:.3f} [{test['low']:.3f}, {test['high']:.3f}] n={test['n']}" if test else "",
+    )
 
 
 def models(

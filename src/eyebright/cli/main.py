@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 import typer
 
 from eyebright.cli import data, judge, lists, train
 from eyebright.cli.terminal import complain
-from eyebright.core.errors import EyebrightError
+from eyebright.core.errors import EyebrightError, StorageError
 
 _HELP = """Trains image classifiers, shows why they are wrong, and ships them.
 
@@ -44,10 +45,15 @@ _USER_ERROR, _INTERRUPTED = 2, 130
 
 def main() -> None:
     """Run the command line; an error that the user can mend becomes two lines and exit code 2."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a class or file name that the terminal's encoding lacks
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()
     except EyebrightError as error:
         complain(error)
+        sys.exit(_USER_ERROR)
+    except OSError as error:  # what no part foresaw, such as results that are sent to a full disk
+        complain(StorageError(f"the operating system refused: {error}.", "Check the path, its rights and the space."))
         sys.exit(_USER_ERROR)
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)

@@ -20,7 +20,7 @@ def output() -> Console:
     """For results: they can be piped."""
     from rich.console import Console
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)  # paths and class names may hold brackets
     if not console.is_terminal:
         console.width = _PIPED_WIDTH
     return console
@@ -31,14 +31,14 @@ def remarks() -> Console:
     """For progress, remarks and errors."""
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, markup=False)
 
 
 def complain(error: EyebrightError) -> None:
     """Cause and remedy on standard error."""
-    remarks().print(f"[bold red]error:[/] {_escape(error.cause)}", soft_wrap=True)
+    remarks().print(f"[bold red]error:[/] {_escape(error.cause)}", markup=True, soft_wrap=True)
     if error.remedy:
-        remarks().print(_escape(error.remedy), soft_wrap=True)
+        remarks().print(error.remedy, soft_wrap=True)
 
 
 def show_log() -> None:

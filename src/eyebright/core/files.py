@@ -13,9 +13,12 @@ from typing import Any
 
 from eyebright.core.errors import StorageError
 
-# What the operating system says when the disk, the quota or a read-only mount refuses a write.
+# What the operating system says when the disk, the quota, a read-only mount or the path itself refuses a write.
 _REFUSALS = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
 _REFUSALS |= {errno.EROFS: "the file system is read-only", errno.EACCES: "permission denied"}
+_REFUSALS |= {errno.EPERM: "it is not permitted", errno.EIO: "the disk fails", errno.EFBIG: "the file is too large"}
+_REFUSALS |= {errno.EISDIR: "it is a folder", errno.ENOTDIR: "a folder of its path is a file"}
+_REFUSALS |= {errno.EEXIST: "a file is where a folder is needed", errno.ENAMETOOLONG: "the name is too long"}
 
 
 @contextlib.contextmanager
@@ -61,8 +64,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` (UTF-8) to `path` atomically."""
-    write_bytes(path, text.encode())
+    """Write `text` (UTF-8) to `path` atomically; bytes of file names that are no UTF-8 become escapes."""
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -206,10 +206,11 @@ def _apply(tree: dict[str, Any], changes: Mapping[str, Any]) -> None:
     for name, value in changes.items():
         *parents, leaf = _locate(name, tree)
         node = tree
-        for parent in parents:
+        for depth, parent in enumerate(parents, start=1):
             node = node.setdefault(parent, {})
             if not isinstance(node, dict):
-                raise RecipeError(f"{name!r} goes through {parent!r}, which is a plain value.", f"Write {parent}=...")
+                field = ".".join(parents[:depth])
+                raise RecipeError(f"{name!r} goes through {field!r}, which is a plain value.", f"Write {field}=...")
         node[leaf] = value
 
 

@@ -52,9 +52,6 @@ RESERVE_BYTES = 1 << 30
 
 _RECORD = "entry.json"
 _PIXELS = "pixels.npy"
-
-_RECORD = "entry.json"
-_PIXELS = "pixels.npy"
 _KEY = "[0-9a-f]" * 32  # as a pattern of file names: what else lies in the folder is not ours
 
 _NO_ROOM = "the decoded images do not fit in the cache (its bound, or its disk)"
@@ -262,8 +259,11 @@ class Cache:
         return pixels
 
     def _make(self, job: DecodeJob) -> Decoded:
-        with storage_errors(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with storage_errors(self.folder):
+                self.folder.mkdir(parents=True, exist_ok=True)
+        except StorageError as error:
+            raise StorageError(error.cause, "Name another folder for decoded images in EYEBRIGHT_CACHE.") from error
         with self._locked(job.key):
             found = self._open(job)  # another process may have made it while this one waited
             if found is not None:

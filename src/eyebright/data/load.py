@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -51,6 +52,14 @@ def resolve(source: str) -> Source:
         f"{source!r} is neither the name of a data set nor the path of an existing image folder or zip.",
         f"{nearest(source, SOURCES)} A path is read from the current folder, {Path.cwd()}.",
     )
+
+
+def located(settings: DataSettings) -> DataSettings:
+    """The same choice with absolute paths, which means the same images from every current folder."""
+    source, root = settings.source, settings.root
+    if source not in SOURCES and Path(source).expanduser().exists():
+        source = str(Path(source).expanduser().absolute())
+    return dataclasses.replace(settings, source=source, root=root and str(Path(root).expanduser().absolute()))
 
 
 def data_root(root: str | None = None) -> Path:

@@ -17,6 +17,7 @@ from eyebright.core.errors import BadImageError, DataError
 from eyebright.core.processor import available_threads
 from eyebright.core.settings.data import OnBadImage
 from eyebright.data.decode import EXTENSIONS, load_image
+from eyebright.data.image_files import open_files
 from eyebright.models.classifier import Classifier, evaluating
 
 
@@ -38,7 +39,7 @@ class Answer:
 
 
 def find_images(paths: Iterable[str | Path]) -> Iterator[Path]:
-    """The files among `paths`, and those with an image's extension in the folders among them, sorted.
+    """The files among `paths`, and the image files in the folders among them, sorted; hidden ones are left out.
 
     Raises
     ------
@@ -48,17 +49,17 @@ def find_images(paths: Iterable[str | Path]) -> Iterator[Path]:
         if path.is_file():
             yield path
         elif path.is_dir():
-            found = sorted(child for child in path.rglob("*") if child.suffix.lower() in EXTENSIONS)
-            if not found:
+            names = open_files(path).names
+            if not names:
                 raise DataError(f"{path} holds no images.", f"Extensions: {' '.join(sorted(EXTENSIONS))}")
-            yield from found
+            yield from (path / name for name in names)
         else:
             raise DataError(f"there is no file or folder {path}.", "Check the path.")
 
 
 def classify(
     model: Classifier,
-    paths: Iterable[str | Path],
+    paths: str | Path | Iterable[str | Path],
     *,
     top: int = 3,
     batch_size: int = 64,
@@ -70,7 +71,7 @@ def classify(
     Parameters
     ----------
     model : such as `run.model`; its InputSpec says how images are resized.
-    paths : files, and folders that are searched to any depth.
+    paths : a file or folder, or several; folders are searched to any depth.
     top : number of classes in an answer.
     batch_size : images in memory at once.
     on_bad_image : raise at a file that cannot be decoded, or answer with its problem.
@@ -84,7 +85,7 @@ def classify(
     plan = plan or choose(precision="fp32")
     top = min(top, len(model.spec.classes))
     plan.place(model)
-    files = find_images(paths)
+    files = find_images([paths] if isinstance(paths, str | Path) else paths)
     with ThreadPoolExecutor(available_threads()) as pool:
         while names := list(itertools.islice(files, batch_size)):
             decoded = list(pool.map(lambda path: _decode(path, model, on_bad_image), names))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
 import secrets
 from collections.abc import Iterator, Sequence
@@ -10,18 +11,22 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from eyebright.core import device
 from eyebright.core.device import Plan
+from eyebright.core.errors import ModelError, StorageError
 from eyebright.core.input_spec import InputSpec
 from eyebright.core.randomness import stream, torch_seed
 from eyebright.core.recipe import Recipe
 from eyebright.data.batches import Batches
 from eyebright.data.image_set import ImageSet, Splits
+from eyebright.data.load import located
 from eyebright.data.statistics import mean_and_deviation
 from eyebright.evaluation.metrics import evaluate
 from eyebright.evaluation.predict import predict
 from eyebright.evaluation.scores import Scores
+from eyebright.models.classifier import Classifier
 from eyebright.models.registry import build
 from eyebright.training import checkpoint, environment, optimizers
 from eyebright.training.callbacks import Callback
@@ -56,13 +61,16 @@ def fit(
 
     Raises
     ------
+    ModelError : the model does not fit the images or the batches; then no folder is made.
     DivergedError : the loss is no longer finite.
     KeyboardInterrupt : the user stopped it; the run can be resumed.
     """
     settings = recipe.training
     plan = device.choose(settings.device, settings.precision, settings.threads, settings.deterministic)
+    recipe = dataclasses.replace(recipe, data=located(recipe.data))  # it will be resumed from any folder
+    trained = _trained(recipe, splits.train, plan)
     run = Run.create(Path(folder) if folder else new_folder(recipe), recipe, splits, environment.describe(plan))
-    return _train(run, splits, plan, callbacks)
+    return _train(run, splits, plan, trained, callbacks)
 
 
 def new_folder(recipe: Recipe) -> Path:
@@ -89,7 +97,7 @@ def resume(run: Run, splits: Splits, *, callbacks: Sequence[Callback] | None = N
     run.check_data(splits)
     settings = run.recipe.training
     plan = device.choose(settings.device, settings.precision, settings.threads, settings.deterministic)
-    return _train(run, splits, plan, callbacks)
+    return _train(run, splits, plan, _trained(run.recipe, splits.train, plan), callbacks)
 
 
 def judge(run: Run, splits: Splits) -> dict[str, Scores]:
@@ -110,13 +118,13 @@ def judge(run: Run, splits: Splits) -> dict[str, Scores]:
     return scores
 
 
-def _train(run: Run, splits: Splits, plan: Plan, callbacks: Sequence[Callback] | None) -> Run:
+def _train(run: Run, splits: Splits, plan: Plan, trained: Trained, callbacks: Sequence[Callback] | None) -> Run:
     watchers = [ProgressBar()] if callbacks is None else list(callbacks)
     with run.locked(), plan.applied(), torch.random.fork_rng(), Interrupt() as interrupt:
         job = _job(run, splits, plan, watchers, interrupt)
-        trained = _trained(job, splits.train)
         if run.last_checkpoint.is_file():
             checkpoint.restore(trained, run.last_checkpoint)
+            run.save_history(trained.position.history)  # a kill may have come between the two files
         with _watched(run, plan, watchers), _status(run):
             train(job, trained)
     return run
@@ -143,23 +151,32 @@ def _job(run: Run, splits: Splits, plan: Plan, callbacks: Sequence[Callback], in
     return Job(recipe, run, plan, batches, splits.validation, class_weights, callbacks, interrupt)
 
 
-def _trained(job: Job, images: ImageSet) -> Trained:
+def _trained(recipe: Recipe, images: ImageSet, plan: Plan) -> Trained:
     """Freshly initialised model, optimiser and the rest."""
-    recipe, settings = job.recipe, job.recipe.training
+    settings = recipe.training
     height, width, channels = images.shape
     mean, std = mean_and_deviation(images)
     spec = InputSpec(
         height, width, channels, mean, std, images.classes, images.store.resize, images.store.interpolation
     )
     model = build(recipe.model, spec, seed=torch_seed("initial weights", recipe.seed))
-    job.plan.place(model)
+    _refuse_batches_of_one(model, min(settings.batch_size, len(images)))
+    plan.place(model)
     return Trained(
         model=model,
         optimizer=optimizers.build(recipe.optimizer, model),
         average=MovingAverage(model, settings.ema) if settings.ema else None,
-        scaler=torch.amp.GradScaler(job.plan.device.type, enabled=job.plan.dtype == torch.float16),
+        scaler=torch.amp.GradScaler(plan.device.type, enabled=plan.dtype == torch.float16),
         position=Position(),
     )
+
+
+def _refuse_batches_of_one(model: Classifier, smallest: int) -> None:
+    if smallest == 1 and any(isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) for module in model.modules()):
+        raise ModelError(
+            f"{model.settings.name} has batch normalisation, which has nothing to normalise in a batch of one image.",
+            "Use training.batch_size=2 or more and two training images at least, or a model without it.",
+        )
 
 
 @contextlib.contextmanager
@@ -172,7 +189,8 @@ def _status(run: Run) -> Iterator[None]:
         run.set_status("interrupted")
         raise
     except BaseException:
-        run.set_status("failed")
+        with contextlib.suppress(StorageError):  # a full disk may be what failed: the first cause is to be shown
+            run.set_status("failed")
         raise
     run.set_status("finished")
 

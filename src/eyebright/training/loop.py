@@ -146,6 +146,8 @@ def _judge(job: Job, trained: Trained, clock: _Clock) -> EpochRecord:
     if len(job.validation):
         said = predict(trained.judged, job.validation, plan=job.plan)
         losses = F.cross_entropy(torch.from_numpy(said.logits), torch.from_numpy(said.labels))
+        if not math.isfinite(losses):
+            raise clock.diverged(float(losses), "on the validation images")
         record["validation_loss"] = float(losses)
         record["validation_accuracy"] = float(said.correct.mean())
         monitored = record[f"validation_{job.recipe.training.monitor}"]
@@ -182,7 +184,7 @@ class _Clock:
         for number, (loss, correct, images) in enumerate(self.pending, start=first):
             value = loss.item()
             if not value <= _DIVERGED * math.log(max(2, len(self.job.batches.image_set.classes))):
-                raise self._diverged(value, number)
+                raise self.diverged(value, f"batch {number}")
             position.loss_sum += value * images
             position.correct += int(correct)
             position.seen += images
@@ -218,10 +220,11 @@ class _Clock:
         self.saved = now
         return True
 
-    def _diverged(self, loss: float, batch: int) -> DivergedError:
+    def diverged(self, loss: float, place: str) -> DivergedError:
+        """The error for a loss from which training does not come back."""
         lr = self.job.recipe.optimizer.lr
         return DivergedError(
-            f"training diverged: loss {loss:g} at epoch {self.position.epoch + 1}, batch {batch} "
+            f"training diverged: loss {loss:g} at epoch {self.position.epoch + 1}, {place} "
             f"(learning rate {lr:g}, {self.job.plan}).",
             f"Try optimizer.lr={lr / 10:g}, or training.clip_norm=1, or training.precision=fp32. "
             f"The checkpoints in {self.job.run.path} are from before it.",

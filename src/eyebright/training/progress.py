@@ -24,7 +24,7 @@ class ProgressBar(Callback):
     """
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True, highlight=False)
+        self.console = console or Console(stderr=True, highlight=False, markup=False)
         self._bar: Progress | None = None
         self._task = TaskID(0)
         self._line_at = 0.0

@@ -16,7 +16,7 @@ import contextlib
 import dataclasses
 import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -118,14 +118,22 @@ class Run:
         path = self.path / "history.jsonl"
         if not path.exists():
             return []
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        try:
+            records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        except (OSError, ValueError) as error:
+            raise self._damaged_history(str(error)) from error
+        if not all(isinstance(record, dict) for record in records):
+            raise self._damaged_history("a line is no record of an epoch")
+        return records
 
     @property
     def scores(self) -> dict[str, Any]:
         """What `judge` found, by split, as `Scores.to_dict` writes it; empty before."""
         path = self.path / "scores.json"
-        scores: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        return scores
+        if not path.is_file():
+            return {}
+        remedy = f"Make it again: eyebright evaluate {self.path}"
+        return _read_dictionary(path, keys=(), remedy=remedy)
 
     @property
     def model(self) -> Classifier:
@@ -180,18 +188,29 @@ class Run:
         """
         for part in splits:
             if self.data[part.split]["fingerprint"] != part.fingerprint:
-                raise RunError(
-                    f"the {part.split} images are not those that {self.path} was begun with.",
-                    "Restore the data, or begin a new run.",
-                )
+                raise self._other_data(part.split)
 
     def select(self, splits: Splits) -> Splits:
-        """The same sources divided as this run divided them, whatever the splitting code does today."""
+        """The same sources divided as this run divided them, whatever the splitting code does today.
+
+        Raises
+        ------
+        RunError : the record of the splits is damaged, or a source has fewer images than it had.
+        """
+        path = self.path / "splits.safetensors"
         try:
-            rows = load_file(self.path / "splits.safetensors")
+            rows = load_file(path)
         except (OSError, SafetensorError) as error:
-            raise RunError(f"{self.path / 'splits.safetensors'} cannot be read: {error}", "Begin a new run.") from error
-        return Splits(*(dataclasses.replace(part, index=rows[part.split]) for part in splits))
+            raise RunError(f"{path} cannot be read: {error}", "Begin a new run.") from error
+        selected = []
+        for part in splits:
+            index = rows.get(part.split)
+            if index is None:
+                raise RunError(f"{path} does not say which images are for {part.split}.", "Begin a new run.")
+            if index.size and index.max() >= len(part.store.labels):
+                raise self._other_data(part.split)
+            selected.append(dataclasses.replace(part, index=index))
+        return Splits(*selected)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -200,10 +219,12 @@ class Run:
         Raises
         ------
         RunError : another process does.
+        StorageError : the folder cannot be written.
         """
         lock = filelock.FileLock(self.path / ".lock", timeout=0)
         try:
-            lock.acquire()
+            with storage_errors(self.path):
+                lock.acquire()
         except filelock.Timeout:
             raise RunError(f"{self.path} is being trained by another process.", "Wait for it, or stop it.") from None
         try:
@@ -212,11 +233,32 @@ class Run:
             lock.release()
 
     def _about(self) -> dict[str, Any]:
-        try:
-            about: dict[str, Any] = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise RunError(f"{self.path / 'run.json'} cannot be read: {error}", "Begin a new run.") from error
-        return about
+        return _read_dictionary(
+            self.path / "run.json", keys=("status", "data", "environment"), remedy="Begin a new run."
+        )
+
+    def _other_data(self, split: str) -> RunError:
+        return RunError(
+            f"the {split} images are not those that {self.path} was begun with.",
+            "Restore the data, or begin a new run.",
+        )
+
+    def _damaged_history(self, reason: str) -> RunError:
+        return RunError(
+            f"{self.path / 'history.jsonl'} is damaged: {reason}.",
+            f"Write it anew from the checkpoint: eyebright train --resume {self.path}",
+        )
+
+
+def _read_dictionary(path: Path, *, keys: Sequence[str], remedy: str) -> dict[str, Any]:
+    """A JSON file of the run that must hold at least `keys`."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read: {error}", remedy) from error
+    if not isinstance(value, dict) or not all(key in value for key in keys):
+        raise RunError(f"{path} is damaged: it does not hold what a run writes there.", remedy)
+    return value
 
 
 def _unfinished(file: Path) -> bool:
@@ -224,7 +266,14 @@ def _unfinished(file: Path) -> bool:
     return file.name in {"recipe.yaml", "splits.safetensors"} or file.suffix == ".tmp"
 
 
-def runs(folder: Path) -> list[Run]:
-    """All runs below `folder`, oldest first."""
-    found = [Run(path.parent) for path in folder.glob("**/run.json")]
-    return sorted(found, key=lambda run: run.environment["started"])
+def runs(folder: str | Path = "runs") -> list[Run]:
+    """All runs below `folder`, oldest first; before them those whose run.json is damaged."""
+    found = [Run(path.parent) for path in sorted(Path(folder).glob("**/run.json"))]
+    return sorted(found, key=_started)
+
+
+def _started(run: Run) -> str:
+    try:
+        return run.environment.get("started", "")
+    except RunError:  # one damaged run does not hide the others; whoever reads it is told
+        return ""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from eyebright.core.input_spec import Interpolation, Resize
 from eyebright.core.settings.fields import NotNegative, OpenFraction, Positive, settings
 
 OnBadImage = Literal["error", "skip"]
+
+# 4096 pixels: some images of 50 MB are decoded at a time, which any machine bears.
+Edge = Annotated[int, Field(gt=0, le=4096)]
 
 
 @settings
@@ -32,7 +37,7 @@ class DataSettings:
 
     source: str
     root: str | None = None
-    size: Positive | None = None
+    size: Edge | None = None
     channels: Literal[1, 3] | None = None
     resize: Resize = "crop"
     interpolation: Interpolation = "bilinear"

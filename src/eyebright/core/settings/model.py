@@ -50,7 +50,7 @@ class LadderCNNSettings:
     """
 
     name: Literal["ladder_cnn"] = "ladder_cnn"
-    widths: tuple[Positive, ...] = (32, 64, 128)
+    widths: Annotated[tuple[Positive, ...], Field(min_length=1)] = (32, 64, 128)
     hidden: Positive = 128
     batch_norm: bool = True
     dropout: OpenFraction = 0.0
