@@ -150,6 +150,18 @@ def test_a_folder_of_photos_gets_a_recipe_and_its_reason(run, photos: Path) -> N
     assert "broken.jpg" in Path("photos-run/report.html").read_text()
 
 
+def test_a_run_is_judged_where_its_images_have_moved(run, photos: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    images = tmp_path / "before"
+    shutil.copytree(photos, images)
+    (images / "red" / "broken.jpg").unlink()
+    assert run("train", str(images), "epochs=1", "--out", "moved").code == 0
+    images.rename(tmp_path / "after")
+    assert run("evaluate", "moved").code == 2
+    assert run("evaluate", "moved", "--data", str(tmp_path / "after")).code == 0
+    assert run("train", "--resume", "moved", "--data", str(tmp_path / "after")).code == 0
+    assert run("evaluate", "moved", "--data", str(photos), "--json").code == 2  # other images
+
+
 def test_data_commands(run, photos: Path) -> None:  # type: ignore[no-untyped-def]
     assert "cifar10" in run("data", "list").out
     info = run("data", "info", str(photos), "on_bad_image=skip")
@@ -169,6 +181,9 @@ def test_recipes_and_models_are_listed(run) -> None:  # type: ignore[no-untyped-
     assert run("recipes", "mine.yaml").out == printed
     listed = {row["name"]: row for row in json.loads(run("models", "--no-measure", "--json").out)}
     assert listed["simple_cnn"]["parameters"] == 545_098
+    small = run("models", "--size", "2", "--no-measure")
+    assert "resnet20" in small.out
+    assert "simple_cnn" in small.err  # too large for such images, and said so
 
 
 @pytest.mark.parametrize(
@@ -180,6 +195,9 @@ def test_recipes_and_models_are_listed(run) -> None:  # type: ignore[no-untyped-
         (["train", "digits/cnn", "device=cuda:63"], "no device 'cuda:63'"),
         (["train", "cifar10/mlp", "download=false"], "cifar-10-python.tar.gz"),
         (["train", "emotions/mlp"], "emotions.zip"),
+        (["train", "no-such-folder/"], "neither a recipe nor a folder"),
+        (["train", "./photo"], "neither a recipe nor a folder"),
+        (["train", "digits/cnn", "--data", "x"], "--data is for a run that is resumed"),
         (["train", "--resume", "nowhere"], "nowhere is not a run"),
         (["train", "digits/cnn", "--resume", "nowhere"], "--resume continues a run"),
         (["evaluate", "nowhere"], "nowhere is not a run"),

@@ -37,6 +37,7 @@ class OnBad(enum.StrEnum):
 
 def evaluate(
     run: Annotated[Path, typer.Argument(metavar="RUN")],
+    data: Annotated[str | None, typer.Option(help="Where the images are now, if they were moved.")] = None,
     data_root: Annotated[str | None, typer.Option(help="Folder of the known data sets.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -51,7 +52,8 @@ def evaluate(
 
     show_log()
     opened = Run.open(run)
-    changes = {"data.root": data_root} if data_root else {}
+    place = {"data.source": data, "data.root": data_root}
+    changes = {name: value for name, value in place.items() if value is not None}
     with Bar() as bar:
         splits = opened.select(load(opened.recipe.replace(**changes).data, progress=bar))
     opened.check_data(splits)

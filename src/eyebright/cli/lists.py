@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from eyebright.cli.terminal import complain, output, remarks
-from eyebright.core.errors import EyebrightError
+from eyebright.core.errors import EyebrightError, ModelError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -81,9 +81,9 @@ def _summary(run: Run) -> tuple[str, ...]:
 
 
 def models(
-    size: Annotated[int, typer.Option(help="Edge of the images, in pixels.")] = 32,
-    channels: Annotated[int, typer.Option(help="1 (grey) or 3 (RGB).")] = 3,
-    classes: Annotated[int, typer.Option(help="Number of classes.")] = 10,
+    size: Annotated[int, typer.Option(min=1, help="Edge of the images, in pixels.")] = 32,
+    grey: Annotated[bool, typer.Option("--grey", help="One channel instead of RGB.")] = False,
+    classes: Annotated[int, typer.Option(min=2, help="Number of classes.")] = 10,
     measure: Annotated[bool, typer.Option(help="Measure the speed on this machine.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -99,13 +99,18 @@ def models(
     from eyebright.models.profile import profile, throughput
     from eyebright.models.registry import build, example_settings
 
+    channels = 1 if grey else 3
     spec = InputSpec(size, size, channels, (0.5,) * channels, (0.25,) * channels, tuple(map(str, range(classes))))
     plan = device.choose()
     rows: list[dict[str, Any]] = []
     for settings in example_settings():
         if isinstance(settings, CustomSettings):
             continue  # what it costs is the user's choice
-        model = build(settings, spec)
+        try:
+            model = build(settings, spec)
+        except ModelError as error:  # images too small for this one; the others may fit
+            complain(error)
+            continue
         row = dataclasses.asdict(profile(model))
         if measure:
             speed = throughput(model, plan)

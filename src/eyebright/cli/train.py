@@ -31,6 +31,7 @@ def train(
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Continue this run exactly.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default: runs/NAME/TIME.")] = None,
     data_root: Annotated[str | None, typer.Option(help="Folder of the known data sets.")] = None,
+    data: Annotated[str | None, typer.Option(help="With --resume: where the images are now.")] = None,
     on_bad_image: Annotated[str | None, typer.Option(help="error (default) or skip.")] = None,
 ) -> None:
     """Train a model, judge it on the test images and write a report.
@@ -46,8 +47,12 @@ def train(
     from eyebright.training.run import Run
 
     show_log()
-    place = {"data.root": data_root, "data.on_bad_image": on_bad_image}
+    place = {"data.source": data, "data.root": data_root, "data.on_bad_image": on_bad_image}
     changes = {name: value for name, value in place.items() if value is not None}
+    if data and not resume:
+        raise RecipeError(
+            "--data says where a resumed run finds its images.", "Name the images: eyebright train FOLDER"
+        )
     if resume:
         if what or overrides or out:
             raise RecipeError("--resume continues a run as it was begun.", "Leave recipe, FIELD=VALUE and --out away.")
@@ -65,16 +70,15 @@ def train(
     try:
         run = continue_run(run, splits) if resume else fit(chosen, splits, folder=folder)
     except KeyboardInterrupt:
-        remarks().print(
-            f"stopped. Continue exactly with: eyebright train --resume {folder}", markup=False, soft_wrap=True
-        )
+        if (folder / "run.json").is_file():  # else it had not begun
+            remarks().print(f"stopped. Continue exactly with: eyebright train --resume {folder}", soft_wrap=True)
         raise
     _finish(run, splits)
 
 
 def _choose(what: str, overrides: list[str], changes: dict[str, Any]) -> Recipe:
     """A recipe by name or file; for images, the recipe that suits them, saying which and why."""
-    from eyebright.core.recipe import recipe
+    from eyebright.core.recipe import recipe, recipes
 
     images = Path(what)
     if images.is_dir() or images.suffix.lower() == ".zip":
@@ -83,6 +87,12 @@ def _choose(what: str, overrides: list[str], changes: dict[str, Any]) -> Recipe:
         suggestion = suggest(images)
         remarks().print(f"recipe {suggestion.recipe}: {suggestion.reason}", soft_wrap=True)
         return recipe(suggestion.recipe, overrides, **{"data.source": str(images.resolve())}, **changes)
+    path_like = images.exists() or what.endswith("/") or what.startswith((".", "/", "~"))
+    if path_like and what not in recipes() and images.suffix not in {".yaml", ".yml"}:
+        raise RecipeError(
+            f"{what!r} is neither a recipe nor a folder or zip of images (seen from {Path.cwd()}).",
+            "Check the path, or see: eyebright recipes",
+        )
     return recipe(what, overrides, **changes)
 
 

@@ -8,7 +8,10 @@ from pathlib import Path
 
 
 def available_threads() -> int:
-    """CPU cores that this process may use."""
+    """CPU cores that this process may use; OMP_NUM_THREADS, by which users and schedulers share a machine, counts."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    if wanted.isdecimal() and int(wanted) > 0:
+        return int(wanted)
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -74,7 +74,7 @@ class Scores:
     top5 : share of images whose class is among the five largest logits; None for five classes or fewer.
     precision, recall, f1 : macro averages, every class counting the same.
     log_loss : mean of -log(probability of the given class), in nats.
-    calibration_error : expected calibration error, 0..1, of 15 bins; biased upwards.
+    calibration_error : expected calibration error, 0..1, of 15 bins (fewer below 150 images); biased upwards.
     per_class : (K,) in the order of the classes.
     confusion : (K, K) int64 counts; rows are the given classes, columns the predicted ones.
     bootstrap, seed : how the bootstrapped intervals were made.
