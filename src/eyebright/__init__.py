@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from eyebright.core.recipe import Recipe as Recipe
     from eyebright.core.recipe import recipe as recipe
     from eyebright.core.recipe import recipes as recipes
+    from eyebright.core.settings.augment import AugmentSettings as AugmentSettings
+    from eyebright.core.settings.data import DataSettings as DataSettings
     from eyebright.data.image_set import ImageSet as ImageSet
     from eyebright.data.image_set import Splits as Splits
     from eyebright.data.load import load as load
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from eyebright.training.fit import fit as fit
     from eyebright.training.fit import judge as judge
     from eyebright.training.fit import resume as resume
+    from eyebright.training.progress import ProgressBar as ProgressBar
     from eyebright.training.run import Run as Run
     from eyebright.training.run import runs as runs
 
@@ -61,7 +64,10 @@ _HOMES = {
     "ImageSet": "data.image_set",
     "Splits": "data.image_set",
     "Classifier": "models.classifier",
+    "DataSettings": "core.settings.data",
+    "AugmentSettings": "core.settings.augment",
     "Callback": "training.callbacks",
+    "ProgressBar": "training.progress",
     "Run": "training.run",
     "Predictions": "evaluation.predictions",
     "Score": "evaluation.score",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -60,6 +62,25 @@ def test_what_is_not_there_is_refused(name: str, precision: Precision, message: 
 def test_a_missing_gpu_is_refused() -> None:
     with pytest.raises(DeviceError, match="no device 'cuda'"):
         device.choose("cuda")
+
+
+@pytest.mark.skipif(not device.choose("cpu").keep_pages, reason="needs glibc")
+def test_the_process_is_as_fast_after_a_plan_as_before() -> None:
+    """Page faults of large arrays: giving back glibc's initial thresholds would cost a thousand a megabyte."""
+    code = (
+        "import resource, numpy as np\n"
+        "from eyebright.core import device\n"
+        "def faults():\n"
+        "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "    for _ in range(100): np.ones(1 << 19)\n"
+        "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before\n"
+        "faults(); free = faults()\n"
+        "with device.choose('cpu').applied(): pass\n"
+        "faults(); print(free, faults())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    before, after = map(int, done.stdout.split())
+    assert after <= before + 2000  # 100 arrays of 4 MiB are 102,400 pages
 
 
 def test_the_allocator_keeps_pages_until_the_outermost_context_ends(monkeypatch: pytest.MonkeyPatch) -> None:

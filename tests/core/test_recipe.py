@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eyebright.core.errors import RecipeError
-from eyebright.core.recipe import GROUPS, Recipe, descriptions, options, recipe, recipes
+from eyebright.core.recipe import GROUPS, RECIPES, Recipe, descriptions, options, recipe, recipes
 from eyebright.core.settings.model import LadderCNNSettings, MLPSettings
 from eyebright.core.settings.optimizer import SGDSettings
 
@@ -34,7 +35,7 @@ def test_folder_recipes_ask_for_their_images() -> None:
 @pytest.mark.parametrize("group", GROUPS)
 def test_every_entry_of_a_group_fits(group: str) -> None:
     for choice in options(group):
-        if (group, choice) != ("data", "folder"):
+        if (group, choice) not in {("data", "folder"), ("model", "custom")}:  # these ask for a value
             assert recipe("cifar10/ladder_cnn", [f"{group}={choice}"]) is not None
 
 
@@ -120,6 +121,34 @@ def test_replace_changes_what_it_names_and_nothing_else(lr: float, epochs: int, 
     assert (changed.optimizer.lr, changed.training.epochs, changed.augment.flip) == (lr, epochs, flip)
     restored = changed.replace(lr=plain.optimizer.lr, epochs=plain.training.epochs, flip=plain.augment.flip)
     assert restored == plain
+
+
+def test_replace_swaps_entries_as_the_command_line_does() -> None:
+    assert recipe("cifar10/ladder_cnn").replace(model="mlp", epochs=2) == recipe(
+        "cifar10/ladder_cnn", model="mlp", epochs=2
+    )
+
+
+def test_a_custom_model_asks_for_its_target() -> None:
+    with pytest.raises(RecipeError, match=r"model\.target.*no value"):
+        recipe("cifar10/mlp", ["model=custom"])
+    chosen = recipe("cifar10/mlp", ["model=custom", "model.target=mine:body", "model.features=7"])
+    assert chosen.model.name == "custom"
+
+
+@pytest.mark.parametrize("name", ["/etc/x", "../x", "a/../b", "", "a//b"])
+def test_a_name_that_leaves_the_runs_folder_is_refused(name: str) -> None:
+    with pytest.raises(RecipeError, match="name="):
+        recipe("digits/cnn", name=name)
+
+
+def test_our_recipes_are_found_below_a_path_with_signs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    odd = tmp_path / "it's (new), [a]=b"
+    shutil.copytree(RECIPES, odd)
+    monkeypatch.setattr("eyebright.core.recipe.RECIPES", odd)
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("defaults:\n  - /base\n  - override /model: mlp\n  - _self_\n")
+    assert recipe(mine).model == MLPSettings()
 
 
 def test_descriptions_name_every_recipe() -> None:

@@ -130,12 +130,12 @@ def test_hostile_names_stay_text() -> None:
     hostile = "<script>alert('x')</script>"
     plain = fake_run(classes=(hostile, '"><img src=x onerror=alert(1)>', "{{ 7 * 7 }}", "&amp;"), bad=1)
     data = plain.data | {"bad": [{"name": hostile, "reason": hostile}]}
-    named = dataclasses.replace(plain.recipe, name=hostile, description=hostile)
+    named = dataclasses.replace(plain.recipe, description=hostile)  # a recipe's name is checked by its class
     reader = page(dataclasses.replace(plain, data=data, recipe=named, environment={"command": hostile, "git": hostile}))
     assert len(reader.of("script")) == 1
     assert reader.of("img") == []
     assert {hostile, '"><img src=x onerror=alert(1)>', "{{ 7 * 7 }}", "&amp;"} <= set(reader.said("th"))
-    assert reader.said("h1") == [hostile]
+    assert hostile in text_of(reader)
 
 
 @pytest.mark.parametrize("splits", [(), ("validation",), ("test",), ("train", "validation", "test")])

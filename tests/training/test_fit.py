@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from eyebright.core.errors import CheckpointError, DivergedError, ModelError, RunError
+from eyebright.core.input_spec import InputSpec
 from eyebright.core.recipe import Recipe
 from eyebright.data.image_set import ImageSet, Splits
 from eyebright.evaluation.predictions import Predictions
@@ -34,7 +35,7 @@ TINY = Recipe.from_dict(
         "augment": {"flip": True, "crop": 1},
         "optimizer": {"name": "adam", "lr": 0.01},
         "schedule": {"name": "cosine"},
-        "training": {"epochs": 4, "batch_size": 16, "checkpoint_seconds": 0, "threads": 1},
+        "training": {"epochs": 4, "batch_size": 16, "checkpoint_seconds": 0, "threads": 1, "device": "cpu"},
     }
 )
 # 130 images make 9 batches of 16, the last one of 2.
@@ -113,7 +114,7 @@ def test_the_run_holds_all_that_it_promises(shades: Splits, tmp_path: Path) -> N
     predictions = again.predictions("test")
     assert predictions is not None
     assert np.array_equal(predictions.index, shades.test.index)
-    assert again.scores["test"]["accuracy"]["n"] == 45
+    assert again.scores["test"].accuracy.n == 45
     assert again.model.spec.classes == ("dark", "grey", "light")
     assert [found.path for found in runs(tmp_path)] == [run.path]
 
@@ -301,6 +302,89 @@ def test_a_full_disk_leaves_the_last_checkpoint(
         train(TINY.replace(checkpoint_seconds=1e9), shades, tmp_path / "full")
     monkeypatch.undo()
     assert_same_bits(resume(Run.open(tmp_path / "full"), shades, callbacks=()), run)
+
+
+def body(spec: InputSpec, width: int) -> torch.nn.Module:
+    """A custom body with a weight that it uses twice."""
+    shared = torch.nn.Linear(width, width)
+    size = spec.height * spec.width * spec.channels
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(size, width), shared, torch.nn.ReLU(), shared)
+
+
+def test_a_custom_model_trains_resumes_and_asks_for_trust(shades: Splits, tmp_path: Path) -> None:
+    target = {"name": "custom", "target": f"{__name__}:body", "features": 6, "options": {"width": 6}}
+    recipe = TINY.replace(model=target, epochs=2)
+    whole = train(recipe, shades, tmp_path / "whole")
+    with pytest.raises(CrashError):
+        train(recipe, shades, tmp_path / "crashed", CrashAt(2, 3))
+    assert_same_bits(resume(Run.open(tmp_path / "crashed", trust=True), shades, callbacks=()), whole)
+    assert whole.model.spec.classes == shades.test.classes  # its maker trusts it
+    stranger = Run.open(whole.path)
+    with pytest.raises(RunError, match=r"custom model: to use it means to run .*body"):
+        _ = stranger.model
+    with pytest.raises(RunError, match="custom model"):
+        resume(stranger, shades, callbacks=())
+
+
+def test_judge_refuses_other_images_and_keeps_the_scores(shades: Splits, tmp_path: Path) -> None:
+    run = train(TINY.replace(epochs=1), shades, tmp_path / "run")
+    judge(run, shades)
+    before = (run.path / "scores.json").read_bytes()
+    with pytest.raises(RunError, match="the test images are not those"):
+        judge(run, Splits(shades.train, shades.validation, make_images(45, "test", 50)))
+    assert (run.path / "scores.json").read_bytes() == before
+
+
+def test_two_halves_of_one_set_are_two_splits(shades: Splits, tmp_path: Path) -> None:
+    splits = Splits(shades.train.take(range(90)), shades.train.take(range(90, 130)), shades.test)
+    run = train(TINY.replace(epochs=1), splits, tmp_path / "run")
+    assert (run.data["train"]["n"], run.data["validation"]["n"]) == (90, 40)
+    assert np.array_equal(run.select(splits).validation.index, np.arange(90, 130))
+
+
+def test_a_run_without_its_last_checkpoint_is_not_begun_anew(shades: Splits, tmp_path: Path) -> None:
+    run = train(TINY.replace(epochs=1), shades, tmp_path / "run")
+    run.last_checkpoint.unlink()
+    with pytest.raises(CheckpointError, match="is missing"):
+        resume(run, shades, callbacks=())
+
+
+@pytest.mark.parametrize("fault", ["bit", "position", "optimizer"])
+def test_a_checkpoint_that_is_not_as_it_was_written_is_refused(shades: Splits, tmp_path: Path, fault: str) -> None:
+    run = train(TINY.replace(epochs=1), shades, tmp_path / "run")
+    content = bytearray(run.last_checkpoint.read_bytes())
+    if fault == "bit":
+        content[-1] ^= 1
+    elif fault == "position":
+        content = bytearray(bytes(content).replace(b"best_epoch", b"best_epocH"))
+    else:
+        recipe = (run.path / "recipe.yaml").read_text()
+        (run.path / "recipe.yaml").write_text(recipe.replace("name: adam\n", "name: adamw\n"))
+    run.last_checkpoint.write_bytes(content)
+    with pytest.raises(CheckpointError):
+        resume(Run.open(run.path), shades, callbacks=())
+
+
+def test_class_weights_do_not_depend_on_the_batch(shades: Splits, tmp_path: Path) -> None:
+    """They average 1 over all images, so accumulated batches still make the step of one large batch."""
+    rare = [position for position in range(130) if position % 3 != 1 or position < 30]
+    unequal = Splits(shades.train.take(rare), shades.validation, shades.test)
+    tree = TINY.to_dict() | {"model": {"name": "mlp", "hidden": [8]}, "augment": {}, "optimizer": {"name": "sgd"}}
+    plain = Recipe.from_dict(tree).replace(lr=0.01, precision="fp32", epochs=2, class_weights="balanced")
+    small = train(plain.replace(accumulate=4), unequal, tmp_path / "small")
+    large = train(plain.replace(batch_size=64), unequal, tmp_path / "large")
+    without = train(plain.replace(batch_size=64, class_weights=None), unequal, tmp_path / "without")
+    weights = [run.model.state_dict()["head.weight"] for run in (small, large, without)]
+    torch.testing.assert_close(weights[0], weights[1], rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(weights[1], weights[2], rtol=1e-3)
+
+
+def test_the_training_loss_is_that_of_the_given_labels(shades: Splits, tmp_path: Path) -> None:
+    """Smoothing raises the loss that is minimised, not the curve that stands beside the validation's."""
+    frozen = TINY.replace(epochs=1, lr=1e-12, precision="fp32")
+    plain = train(frozen, shades, tmp_path / "plain").history[0]["train_loss"]
+    smoothed = train(frozen.replace(label_smoothing=0.5), shades, tmp_path / "smoothed").history[0]["train_loss"]
+    assert smoothed == pytest.approx(plain, rel=1e-5)
 
 
 def test_watchers_hear_of_every_batch_and_epoch(shades: Splits, tmp_path: Path) -> None:

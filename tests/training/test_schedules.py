@@ -54,6 +54,12 @@ def test_one_cycle_without_a_rise_only_falls() -> None:
     assert curve(OneCycleSettings(rise=0.0), 4, 1) == pytest.approx([1.0, 0.75, 0.5, 0.25])
 
 
+def test_milestones_are_shares_of_the_whole_training_warm_up_included() -> None:
+    assert curve(StepSettings(milestones=(0.5,), gamma=0.1, warmup=2), 8, 1) == pytest.approx(
+        [0.5, 1, 1, 1] + 4 * [0.1]
+    )
+
+
 def test_steps_fall_at_their_milestones() -> None:
     assert curve(StepSettings(milestones=(0.5, 0.75), gamma=0.1), 4, 1) == pytest.approx([1, 1, 0.1, 0.01])
 

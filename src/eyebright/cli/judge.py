@@ -39,6 +39,7 @@ def evaluate(
     run: Annotated[Path, typer.Argument(metavar="RUN")],
     data: Annotated[str | None, typer.Option(help="Where the images are now, if they were moved.")] = None,
     data_root: Annotated[str | None, typer.Option(help="Folder of the known data sets.")] = None,
+    trust: Annotated[bool, typer.Option("--trust", help="Run the code that a custom model names.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Judge a run's best model anew on its training, validation and test images.
@@ -51,12 +52,11 @@ def evaluate(
     from eyebright.training.run import Run
 
     show_log()
-    opened = Run.open(run)
+    opened = Run.open(run, trust=trust)
     place = {"data.source": data, "data.root": data_root}
     changes = {name: value for name, value in place.items() if value is not None}
     with Bar() as bar:
-        splits = opened.select(load(opened.recipe.replace(**changes).data, progress=bar))
-    opened.check_data(splits)
+        splits = load(opened.recipe.replace(**changes).data, progress=bar)
     scores = judge(opened, splits)
     if as_json:
         sys.stdout.write(json.dumps({split: score.to_dict() for split, score in scores.items()}, indent=2) + "\n")
@@ -71,6 +71,7 @@ def predict(
     top: Annotated[int, typer.Option(min=1, help="Classes to print for each image.")] = 3,
     form: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.table,
     on_bad_image: Annotated[OnBad, typer.Option(help="Stop at a file that is no image, or go on.")] = OnBad.error,
+    trust: Annotated[bool, typer.Option("--trust", help="Run the code that a custom model names.")] = False,
 ) -> None:
     """Classify image files, and folders of them.
 
@@ -81,7 +82,7 @@ def predict(
     from eyebright.evaluation.classify import classify
     from eyebright.training.run import Run
 
-    answers = classify(Run.open(run).model, images, top=top, on_bad_image=on_bad_image.value)
+    answers = classify(Run.open(run, trust=trust).model, images, top=top, on_bad_image=on_bad_image.value)
     _PRINTERS[form](answers)
 
 

@@ -49,7 +49,7 @@ def runs(
     """
     from eyebright.training.run import runs as find
 
-    listing = table("run", "status", "epochs", "validation", "test accuracy")
+    listing = table("run", "status", "epochs", "validation accuracy", "test accuracy")
     found = find(folder)
     problems = []
     for run in found:
@@ -68,15 +68,18 @@ def runs(
 
 def _summary(run: Run) -> tuple[str, ...]:
     """Status, epochs, best validation accuracy, test accuracy."""
-    history = run.history
-    best = max((record.get("validation_accuracy", 0.0) for record in history), default=0.0)
-    scores = run.scores.get("test")
-    test = scores["accuracy"] if scores else None
+    from eyebright.evaluation.intervals import proportion
+    from eyebright.reporting.report import best_epoch
+
+    history, test = run.history, run.scores.get("test")
+    best = best_epoch(history, run.recipe.training.monitor)
+    n = run.data["validation"]["n"]
+    validation = None if best is None else proportion(round(history[best]["validation_accuracy"] * n), n)
     return (
         run.status,
         f"{len(history)}/{run.recipe.training.epochs}",
-        f"{best:.3f}" if best else "",
-        f"{test['value']:.3f} [{test['low']:.3f}, {test['high']:.3f}] n={test['n']}" if test else "",
+        "" if validation is None else str(validation),
+        "" if test is None else str(test.accuracy),
     )
 
 

@@ -32,6 +32,7 @@ def train(
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default: runs/NAME/TIME.")] = None,
     data_root: Annotated[str | None, typer.Option(help="Folder of the known data sets.")] = None,
     data: Annotated[str | None, typer.Option(help="With --resume: where the images are now.")] = None,
+    trust: Annotated[bool, typer.Option("--trust", help="Run the code that a resumed custom model names.")] = False,
     on_bad_image: Annotated[str | None, typer.Option(help="error (default) or skip.")] = None,
 ) -> None:
     """Train a model, judge it on the test images and write a report.
@@ -50,13 +51,11 @@ def train(
     place = {"data.source": data, "data.root": data_root, "data.on_bad_image": on_bad_image}
     changes = {name: value for name, value in place.items() if value is not None}
     if data and not resume:
-        raise RecipeError(
-            "--data says where a resumed run finds its images.", "Name the images: eyebright train FOLDER"
-        )
+        raise RecipeError("--data is for a run that is resumed.", "Name the images instead: eyebright train FOLDER")
     if resume:
         if what or overrides or out:
             raise RecipeError("--resume continues a run as it was begun.", "Leave recipe, FIELD=VALUE and --out away.")
-        run = Run.open(resume)
+        run = Run.open(resume, trust=trust)
         chosen = run.recipe.replace(**changes)
     elif what:
         chosen = _choose(what, overrides or [], changes)

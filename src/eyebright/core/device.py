@@ -26,7 +26,9 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 _KEEP_BYTES = 2**31 - 1  # the largest value that an int parameter holds
 _MMAP_BYTES = 1 << 30  # blocks below this come from the heap
 _PAD_BYTES = 64 << 20  # grow the heap in steps of this size
-_DEFAULT_BYTES = 128 << 10  # glibc's initial thresholds, and its default top pad
+# What is given back. Setting a threshold ends glibc's own adjustment for good, so its initial 128 KiB would leave the
+# process slower than it was found; these are the values to which the adjustment rises (mallopt(3), 64-bit).
+_GROWN_MMAP_BYTES, _GROWN_TRIM_BYTES, _DEFAULT_PAD_BYTES = 32 << 20, 64 << 20, 128 << 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,10 +83,14 @@ class Plan:
         filling: Any = torch.utils.deterministic  # its one property is unknown to torch's type stubs
         fill = filling.fill_uninitialized_memory
         filling.fill_uninitialized_memory = False  # costs a pass over every new tensor
+        tf32 = torch.backends.cudnn.allow_tf32
+        if self.dtype == torch.float32:
+            torch.backends.cudnn.allow_tf32 = False  # "fp32" is what is exported; TF32 rounds to 10 bits
         try:
             with _kept_pages() if self.keep_pages else contextlib.nullcontext():
                 yield
         finally:
+            torch.backends.cudnn.allow_tf32 = tf32
             filling.fill_uninitialized_memory = fill
             torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
             torch.set_num_threads(threads)
@@ -164,7 +170,7 @@ def _kept_pages() -> Iterator[None]:
     finally:
         _keepers -= 1
         if _keepers == 0:
-            _mallopt(mmap=_DEFAULT_BYTES, trim=_DEFAULT_BYTES, pad=_DEFAULT_BYTES)
+            _mallopt(mmap=_GROWN_MMAP_BYTES, trim=_GROWN_TRIM_BYTES, pad=_DEFAULT_PAD_BYTES)
 
 
 def _mallopt(*, mmap: int, trim: int, pad: int) -> None:

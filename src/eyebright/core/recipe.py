@@ -13,10 +13,10 @@ import functools
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from eyebright.core.errors import RecipeError, nearest
 from eyebright.core.settings.augment import AugmentSettings
@@ -51,10 +51,10 @@ class Recipe:
     schedule: ScheduleSettings = ConstantSettings()
     training: TrainingSettings = TrainingSettings()
     seed: NotNegative = 0
-    name: str = "unnamed"
+    name: Annotated[str, Field(pattern=r"^\w[\w. -]*(/\w[\w. -]*)*$")] = "unnamed"  # it becomes a folder below runs/
     description: str = ""
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return self.to_yaml()
 
     def to_dict(self) -> dict[str, Any]:
@@ -81,9 +81,9 @@ class Recipe:
             raise _explain(error, tree) from None
 
     def replace(self, **changes: Any) -> Recipe:
-        """A copy with some fields changed, named as on the command line: `replace(epochs=5)`."""
+        """A copy with some fields or entries changed, as on the command line: `replace(epochs=5, model="mlp")`."""
         tree = self.to_dict()
-        _apply(tree, changes)
+        _change(tree, changes)
         return self.from_dict(tree)
 
 
@@ -100,16 +100,20 @@ def recipe(name: str | Path, overrides: Sequence[str] = (), /, **changes: Any) -
     ------
     RecipeError : the recipe, a field or a value does not exist or does not fit.
     """
-    given = _parse(overrides) | changes
+    tree = _compose(str(name))
+    _change(tree, _parse(overrides) | changes)
+    return Recipe.from_dict(tree)
+
+
+def _change(tree: dict[str, Any], given: Mapping[str, Any]) -> None:
+    """Swap entries of groups, then set fields, in place."""
     choices = {key: value for key, value in given.items() if key in GROUPS and isinstance(value, str)}
     for group, choice in choices.items():
         if choice not in options(group):
             raise RecipeError(f"there is no {group} called {choice!r}.", nearest(choice, options(group)))
-    tree = _compose(str(name))
     for group, choice in choices.items():  # the whole entry: what the recipe had set fitted the old one
         tree[group] = _read_yaml(RECIPES / group / f"{choice}.yaml")
     _apply(tree, {key: value for key, value in given.items() if key not in choices})
-    return Recipe.from_dict(tree)
 
 
 def recipes() -> list[str]:
@@ -152,7 +156,8 @@ def _compose_with_hydra(folder: Path, config: str) -> dict[str, Any]:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    search = [] if folder == RECIPES else [f"hydra.searchpath=[file://{RECIPES}]"]
+    ours = f"file://{RECIPES}".replace("\\", "\\\\").replace("'", "\\'")  # quoted: a path may hold commas and brackets
+    search = [] if folder == RECIPES else [f"hydra.searchpath=['{ours}']"]
     outer = GlobalHydra.instance().hydra  # a caller may itself run under Hydra
     GlobalHydra.instance().clear()
     try:

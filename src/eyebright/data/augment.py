@@ -161,7 +161,8 @@ def adjust_contrast(images: Tensor, factor: Tensor) -> Tensor:
     """Move every pixel of image i away from the image's mean luminance, by factor[i] (B, 1, 1, 1)."""
     # Summed as integers: the same bits on any number of threads.
     total = _luminance(images).sum((1, 2, 3), dtype=torch.int64)  # (B,)
-    mean = (total.double() / (images.shape[2] * images.shape[3])).float()[:, None, None, None]
+    exact = total.cpu().double() / (images.shape[2] * images.shape[3])  # Apple's GPUs have no float64
+    mean = exact.float().to(images.device)[:, None, None, None]
     return _rounded(mean + factor * (images - mean))
 
 
@@ -316,8 +317,9 @@ def cutmix(images: Tensor, alpha: float, random: np.random.Generator) -> tuple[T
 
 def _per_image(values: NDArray[Any], images: Tensor) -> Tensor:
     """Values (B,), bool or float, as (B, 1, 1, 1) on the images' device; float32 where they are float."""
-    tensor = torch.from_numpy(values).to(images.device)
-    return (tensor.float() if tensor.is_floating_point() else tensor).view(-1, 1, 1, 1)
+    tensor = torch.from_numpy(values)
+    # float32 before it moves: Apple's GPUs have no float64
+    return (tensor.float() if tensor.is_floating_point() else tensor).to(images.device).view(-1, 1, 1, 1)
 
 
 def _rounded(images: Tensor) -> Tensor:

@@ -30,6 +30,9 @@ _RESIDENT_SHARE = 0.5
 # Batches that may be ready or in the making, per worker: one being made, one waiting.
 _AHEAD_PER_WORKER = 2
 
+# Threads for pixels that are not in memory: one reads while the other waits for the disk.
+_READERS = 2
+
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
@@ -68,8 +71,8 @@ class Batches:
     seed : decides order and augmentation.
     shuffle : a new order each epoch, or the order of `image_set`.
     augment : what happens to the images; None is nothing.
-    workers : threads that prepare batches ahead. 0 suits pixels in memory, which cost less than handing them
-        over; 2 suits pixels that are read or decoded on demand.
+    workers : threads that prepare batches ahead; default: none for pixels in memory, which cost less than handing
+        them over, and 2 for pixels that are read or decoded on demand.
     device : where images, labels and targets go. On CUDA, pixels in memory are kept on the GPU if they fit.
     channels_last : store images as (B, H, W, C), which convolutions on CPU and CUDA prefer.
     """
@@ -80,7 +83,7 @@ class Batches:
     seed: int = 0
     shuffle: bool = False
     augment: AugmentSettings | None = None
-    workers: int = 0
+    workers: int | None = None
     device: torch.device | str = "cpu"
     channels_last: bool = False
 
@@ -119,7 +122,9 @@ class Batches:
             return self._batch(positions, (self.seed, epoch, number), resident)
 
         numbers = range(start, len(self))
-        return _ahead(make, numbers, self.workers) if self.workers else map(make, numbers)
+        suitable = 0 if self.image_set.store.in_memory else _READERS
+        workers = suitable if self.workers is None else self.workers
+        return _ahead(make, numbers, workers) if workers else map(make, numbers)
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """(N,) int64: the positions in `image_set` in the order in which `epoch` shows them."""
@@ -149,9 +154,7 @@ class Batches:
     @functools.cached_property
     def _resident(self) -> Tensor | None:
         """All pixels (N, H, W, C) on the GPU, where there is one and they fit."""
-        pixels = self.image_set.store.pixels
-        in_memory = isinstance(pixels, np.ndarray) and not isinstance(pixels, np.memmap)
-        if torch.device(self.device).type != "cuda" or not in_memory:
+        if torch.device(self.device).type != "cuda" or not self.image_set.store.in_memory:
             return None
         free, _ = torch.cuda.mem_get_info(self.device)
         if len(self.image_set) * np.prod(self.image_set.shape) > _RESIDENT_SHARE * free:

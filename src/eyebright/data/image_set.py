@@ -7,7 +7,7 @@ import functools
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,18 +126,26 @@ class ImageSet:
         """(N,) where each image came from."""
         return [self.store.names[row] for row in self.index]
 
-    def take(self, positions: NDArray[np.int64] | Sequence[int]) -> ImageSet:
-        """The images at `positions` (0 .. N-1), in that order."""
-        return dataclasses.replace(self, index=self.index[np.asarray(positions, dtype=np.int64)])
+    def take(self, positions: NDArray[np.int64] | NDArray[np.bool_] | Sequence[int]) -> ImageSet:
+        """The images at `positions` (0 .. N-1), in that order; or those where a mask (N,) is true.
 
-    def __getitem__(self, rows: NDArray[np.int64] | Sequence[int]) -> ImageSet:
+        Raises
+        ------
+        DataError : `positions` are neither integers nor such a mask.
+        """
+        chosen = np.asarray(positions)
+        if chosen.dtype == np.bool_ and chosen.shape == (len(self),):
+            chosen = np.flatnonzero(chosen)
+        return dataclasses.replace(self, index=self.index[_integers(chosen)])
+
+    def __getitem__(self, rows: int | NDArray[np.int64] | Sequence[int]) -> ImageSet:
         """The images with these rows of the source, in that order.
 
         Raises
         ------
-        DataError : a row is not in this selection.
+        DataError : a row is not in this selection, or `rows` are no integers (a mask, a slice: use `take`).
         """
-        wanted = np.atleast_1d(np.asarray(rows, dtype=np.int64))
+        wanted = np.atleast_1d(_integers(np.asarray(rows)))
         missing = wanted[~np.isin(wanted, self.index)]
         if len(missing):
             raise DataError(
@@ -162,13 +170,29 @@ class ImageSet:
         return digest.hexdigest()
 
 
+def _integers(chosen: NDArray[Any]) -> NDArray[np.int64]:
+    if chosen.size and chosen.dtype.kind not in "iu":
+        raise _no_rows(f"an array of {chosen.dtype}")
+    return chosen.astype(np.int64)
+
+
+def _no_rows(what: str) -> DataError:
+    return DataError(f"{what} does not name images.", "Give integers; take() also takes a mask or range(16).")
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Splits:
-    """The three parts of a data set; `test` stays untouched until the end."""
+    """The three parts of a data set; `test` stays untouched until the end. Each part knows its name."""
 
     train: ImageSet
     validation: ImageSet
     test: ImageSet
+
+    def __post_init__(self) -> None:
+        for name in ("train", "validation", "test"):
+            part: ImageSet = getattr(self, name)
+            if part.split != name:  # such as two halves of one training set
+                object.__setattr__(self, name, dataclasses.replace(part, split=name))
 
     def __iter__(self) -> Iterator[ImageSet]:
         return iter((self.train, self.validation, self.test))

@@ -17,12 +17,12 @@ from eyebright.data.sources.folder import FolderSource
 from eyebright.data.split import divide
 
 
-def load(settings: DataSettings, *, progress: Progress | None = None) -> Splits:
+def load(settings: DataSettings | str | Path, *, progress: Progress | None = None) -> Splits:
     """Read a data set, downloading it first where that is needed and allowed, and divide it.
 
     Parameters
     ----------
-    settings : which data set, and how.
+    settings : which data set, and how; or only its name or path.
     progress : told what is being done; default: silence.
 
     Raises
@@ -30,6 +30,8 @@ def load(settings: DataSettings, *, progress: Progress | None = None) -> Splits:
     DataError : the data set is unknown, cannot be read, or cannot be divided.
     DownloadError : it is not there and cannot be fetched.
     """
+    if not isinstance(settings, DataSettings):
+        settings = DataSettings(source=str(settings))
     parts = resolve(settings.source).read(settings, data_root(settings.root), progress)
     return divide(parts, settings)
 

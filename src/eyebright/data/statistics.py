@@ -6,8 +6,8 @@ import numpy as np
 
 from eyebright.data.image_set import ImageSet
 
-# Images that are summed at a time: bounds the memory, whatever the size of the set.
-_CHUNK = 4096
+# Pixels that are summed at a time: bounds the memory, whatever the size of set and images.
+_CHUNK_BYTES = 16 << 20
 
 
 def mean_and_deviation(images: ImageSet) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -19,8 +19,9 @@ def mean_and_deviation(images: ImageSet) -> tuple[tuple[float, ...], tuple[float
     height, width, channels = images.shape
     total = np.zeros(channels, dtype=np.int64)
     squares = np.zeros(channels, dtype=np.int64)
-    for first in range(0, len(images), _CHUNK):
-        pixels = images.store.pixels[images.index[first : first + _CHUNK]]  # (B, H, W, C)
+    chunk = max(1, _CHUNK_BYTES // (height * width * channels))
+    for first in range(0, len(images), chunk):
+        pixels = images.store.pixels[images.index[first : first + chunk]]  # (B, H, W, C)
         for channel in range(channels):
             counts = np.bincount(pixels[..., channel].ravel(), minlength=256)
             total[channel] += counts @ np.arange(256)

@@ -18,7 +18,8 @@ from eyebright.core.processor import available_threads
 from eyebright.core.settings.data import OnBadImage
 from eyebright.data.decode import EXTENSIONS, load_image
 from eyebright.data.image_files import open_files
-from eyebright.models.classifier import Classifier, evaluating
+from eyebright.evaluation.predict import lent
+from eyebright.models.classifier import Classifier
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +85,6 @@ def classify(
     """
     plan = plan or choose(precision="fp32")
     top = min(top, len(model.spec.classes))
-    plan.place(model)
     files = find_images([paths] if isinstance(paths, str | Path) else paths)
     with ThreadPoolExecutor(available_threads()) as pool:
         while names := list(itertools.islice(files, batch_size)):
@@ -111,7 +111,7 @@ def _rank(
     model: Classifier, images: list[NDArray[np.uint8]], top: int, plan: Plan
 ) -> list[tuple[tuple[str, ...], tuple[float, ...]]]:
     batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).to(plan.device)  # (B, C, H, W)
-    with evaluating(model), plan.applied(), torch.inference_mode(), plan.autocast():
+    with lent(model, plan), plan.applied(), torch.inference_mode(), plan.autocast():
         probabilities, classes = model(batch).softmax(dim=1).topk(top, dim=1)  # (B, top) each
     names = model.spec.classes
     return [

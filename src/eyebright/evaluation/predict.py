@@ -14,10 +14,7 @@ from eyebright.data.batches import Batches
 from eyebright.data.image_set import ImageSet
 from eyebright.data.progress import Progress
 from eyebright.evaluation.predictions import Predictions
-from eyebright.models.classifier import Classifier
-
-# Threads that read ahead where pixels are decoded on demand; pixels in memory are there already.
-_READERS = 2
+from eyebright.models.classifier import Classifier, evaluating
 
 
 def predict(
@@ -54,17 +51,10 @@ def predict(
             "Load the images with the recipe that the model was trained with.",
         )
     plan = plan or choose(precision="fp32")
-    in_memory = isinstance(images.store.pixels, np.ndarray)
-    batches = Batches(
-        images,
-        batch_size,
-        workers=0 if in_memory else _READERS,
-        device=plan.device,
-        channels_last=plan.channels_last,
-    )
+    batches = Batches(images, batch_size, device=plan.device, channels_last=plan.channels_last)
     logits = np.empty((len(images), len(images.classes)), dtype=np.float32)
     done = 0
-    with _lent(model, plan), plan.applied(), torch.inference_mode(), plan.autocast():
+    with lent(model, plan), plan.applied(), torch.inference_mode(), plan.autocast():
         for batch in batches.epoch(0):
             logits[done : done + len(batch)] = model(batch.images).cpu().numpy()  # (B, K)
             done += len(batch)
@@ -74,18 +64,15 @@ def predict(
 
 
 @contextlib.contextmanager
-def _lent(model: Classifier, plan: Plan) -> Iterator[None]:
+def lent(model: Classifier, plan: Plan) -> Iterator[None]:
     """Put the model into evaluation mode and where `plan` wants it, then back as it was."""
-    # Module by module, for a caller may have frozen some of them in evaluation mode.
-    modes = [(module, module.training) for module in model.modules()]
     weights = [(parameter, parameter.data) for parameter in model.parameters()]
     device = model.mean.device
-    try:
-        plan.place(model.eval())
-        yield
-    finally:
-        model.to(device)  # the buffers; the weights return bit for bit and in their layout:
-        for parameter, data in weights:
-            parameter.data = data
-        for module, training in modes:
-            module.training = training
+    with evaluating(model):
+        try:
+            plan.place(model)
+            yield
+        finally:
+            model.to(device)  # the buffers; the weights return bit for bit and in their layout:
+            for parameter, data in weights:
+                parameter.data = data

@@ -64,15 +64,15 @@ class Predictions:
         correct: NDArray[np.bool_] = self.predicted == self.labels
         return correct
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write to a safetensors file, atomically."""
         tensors = {"logits": self.logits, "labels": self.labels, "index": self.index}
         about = {"classes": self.classes, "split": self.split, "source": self.source}
         contiguous = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
-        write_bytes(path, save(contiguous, {_KEY: json.dumps(about)}))
+        write_bytes(Path(path), save(contiguous, {_KEY: json.dumps(about)}))
 
     @classmethod
-    def load(cls, path: Path) -> Predictions:
+    def load(cls, path: str | Path) -> Predictions:
         """Read what `save` wrote.
 
         Raises

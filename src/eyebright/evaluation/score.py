@@ -44,7 +44,7 @@ class Score:
                 "Check the predictions for logits that are infinite or not a number.",
             )
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}] n={self.n}"
 
     def to_dict(self) -> dict[str, Any]:

@@ -126,7 +126,7 @@ class Scores:
             if times > 0
         ]
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return "\n".join([*self._summary_lines(), "", *self._class_lines()])
 
     def to_dict(self) -> dict[str, Any]:

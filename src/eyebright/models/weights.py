@@ -63,13 +63,13 @@ def save(model: Classifier, path: Path, extra: Mapping[str, str] | None = None) 
     ------
     StorageError : the disk is full or cannot be written.
     """
-    tensors = {name: _contiguous(tensor) for name, tensor in model.state_dict().items()}
+    tensors = {name: contiguous(tensor) for name, tensor in model.state_dict().items()}
     header = {
         "version": _version(),
         "settings": _plain(model.settings),
         "input_spec": model.spec.to_dict(),
         "extra": dict(extra or {}),
-        "digest": _digest(tensors),
+        "digest": digest_of(tensors),
     }
     content = safetensors.torch.save(tensors, {_KEY: json.dumps(header, sort_keys=True)})
     with atomic_path(path) as temporary:
@@ -151,7 +151,7 @@ def _read(path: Path) -> tuple[Header, dict[str, Tensor]]:
     with _opened(path) as stored:
         header = _header(stored, path)
         tensors = {name: stored.get_tensor(name) for name in stored.offset_keys()}
-    if _digest(tensors) != header.digest:
+    if digest_of(tensors) != header.digest:
         raise CheckpointError(f"{path} is damaged: its tensors are not those that were written.", _COPY_AGAIN)
     return header, tensors
 
@@ -195,12 +195,12 @@ def _plain(settings: ModelSettings) -> Any:
     return _SETTINGS.dump_python(settings, mode="json")
 
 
-def _contiguous(tensor: Tensor) -> Tensor:
+def contiguous(tensor: Tensor) -> Tensor:
     """A copy on the CPU that shares its storage with nothing, in row-major order."""
     return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
+def digest_of(tensors: Mapping[str, Tensor]) -> str:
     """32 hex digits over contiguous CPU tensors."""
     digest = hashlib.blake2b(digest_size=16)
     for name, tensor in sorted(tensors.items()):

@@ -69,6 +69,10 @@ class Report:
     data: Mapping[str, Any]
     environment: Mapping[str, str]
 
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{split} {score}" for split, score in self.accuracies.items())
+        return f"Report({self.recipe.name}: {shown or 'no epoch yet'})"
+
     def html(self) -> str:
         """The page.
 

@@ -40,7 +40,7 @@ class Callback:
         """Before the first batch of this process."""
 
     def batch_done(self, moment: Moment) -> None:
-        """After every batch."""
+        """After every batch; on an accelerator every 20, since each report waits for its work."""
 
     def epoch_done(self, record: EpochRecord) -> None:
         """After validation and the checkpoint."""

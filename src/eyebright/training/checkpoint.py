@@ -89,9 +89,14 @@ def save(trained: Trained, path: Path) -> None:
         tensors |= {f"average.{name}": value for name, value in trained.average.model.state_dict().items()}
     for number, state in trained.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items() if value is not None}
-    about = {"position": dataclasses.asdict(trained.position), "scaler": trained.scaler.state_dict()}
-    contiguous = {name: value.contiguous() for name, value in tensors.items()}
-    write_bytes(path, safetensors.torch.save(contiguous, {_KEY: json.dumps(about)}))
+    copies = {name: weights.contiguous(value) for name, value in tensors.items()}
+    about = {
+        "position": dataclasses.asdict(trained.position),
+        "scaler": trained.scaler.state_dict(),
+        "optimizer": type(trained.optimizer).__name__,
+        "digest": weights.digest_of(copies),
+    }
+    write_bytes(path, safetensors.torch.save(copies, {_KEY: json.dumps(about)}))
 
 
 def restore(trained: Trained, path: Path) -> None:
@@ -105,18 +110,26 @@ def restore(trained: Trained, path: Path) -> None:
         with safe_open(path, framework="pt") as stored:
             about = json.loads((stored.metadata() or {})[_KEY])
             tensors = {name: stored.get_tensor(name) for name in stored.offset_keys()}
-        position, scaler = about["position"], about["scaler"]
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        position, scaler = Position(**about["position"]), about["scaler"]
+        if weights.digest_of(tensors) != about["digest"]:
+            raise ValueError("its tensors are not those that were written")
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{path} is not a whole training checkpoint: {error}", "Begin a new run; best.safetensors is separate."
         ) from error
+    if about["optimizer"] != type(trained.optimizer).__name__:
+        raise CheckpointError(
+            f"{path} was written by the optimiser {about['optimizer']}, but the recipe says "
+            f"{type(trained.optimizer).__name__}.",
+            "Restore the recipe.yaml that the run was begun with, or begin a new run.",
+        )
     weights.load_into(trained.model, _below("model.", tensors), path)
     if trained.average:
         weights.load_into(trained.average.model, _below("average.", tensors), path)
     _restore_optimizer(trained.optimizer, _below("optimizer.", tensors))
     trained.scaler.load_state_dict(scaler)
     for field in dataclasses.fields(Position):
-        setattr(trained.position, field.name, position[field.name])
+        setattr(trained.position, field.name, getattr(position, field.name))
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

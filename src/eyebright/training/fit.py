@@ -15,7 +15,7 @@ from torch import nn
 
 from eyebright.core import device
 from eyebright.core.device import Plan
-from eyebright.core.errors import ModelError, StorageError
+from eyebright.core.errors import CheckpointError, ModelError, StorageError
 from eyebright.core.input_spec import InputSpec
 from eyebright.core.randomness import stream, torch_seed
 from eyebright.core.recipe import Recipe
@@ -39,8 +39,6 @@ from eyebright.training.run import Run
 
 # Training images that `judge` asks the model about: enough for an interval of +-1 %.
 _TRAIN_SAMPLE = 10_000
-# Threads that prepare batches ahead where the pixels are not in memory.
-_STREAMING_WORKERS = 2
 
 
 def fit(
@@ -95,6 +93,7 @@ def resume(run: Run, splits: Splits, *, callbacks: Sequence[Callback] | None = N
     """
     splits = run.select(splits)
     run.check_data(splits)
+    run.check_trust()
     settings = run.recipe.training
     plan = device.choose(settings.device, settings.precision, settings.threads, settings.deterministic)
     return _train(run, splits, plan, _trained(run.recipe, splits.train, plan), callbacks)
@@ -104,14 +103,20 @@ def judge(run: Run, splits: Splits) -> dict[str, Scores]:
     """Ask the best model about training (a sample), validation and test images; keep and score the answers.
 
     Predictions are made in fp32, as an exported model makes them.
+
+    Raises
+    ------
+    RunError : the images are others than the run began with; its scores stay as they are.
     """
+    splits = run.select(splits)
+    run.check_data(splits)
     model = run.model
     settings = run.recipe.training
     plan = device.choose(settings.device, "fp32", settings.threads)
     scores: dict[str, Scores] = {}
     for part in splits:
         if len(part):
-            predictions = predict(model, _sample(part, run.recipe), plan=plan)
+            predictions = predict(model, _sample(part, run.recipe), batch_size=2 * settings.batch_size, plan=plan)
             run.save_predictions(predictions)
             scores[part.split] = evaluate(predictions)
     run.save_scores({split: score.to_dict() for split, score in scores.items()})
@@ -120,26 +125,35 @@ def judge(run: Run, splits: Splits) -> dict[str, Scores]:
 
 def _train(run: Run, splits: Splits, plan: Plan, trained: Trained, callbacks: Sequence[Callback] | None) -> Run:
     watchers = [ProgressBar()] if callbacks is None else list(callbacks)
-    with run.locked(), plan.applied(), torch.random.fork_rng(), Interrupt() as interrupt:
+    with run.locked(), plan.applied(), torch.random.fork_rng(_random_devices(plan)), Interrupt() as interrupt:
         job = _job(run, splits, plan, watchers, interrupt)
         if run.last_checkpoint.is_file():
             checkpoint.restore(trained, run.last_checkpoint)
             run.save_history(trained.position.history)  # a kill may have come between the two files
+        elif run.history:
+            raise CheckpointError(
+                f"{run.last_checkpoint} is missing, so {run.path} cannot go on where it stopped.",
+                "Begin a new run; the best model of this one still serves for prediction.",
+            )
         with _watched(run, plan, watchers), _status(run):
             train(job, trained)
     return run
 
 
+def _random_devices(plan: Plan) -> list[torch.device]:
+    """Devices, besides the CPU, whose random state training uses."""
+    return [plan.device] if plan.device.type == "cuda" else []
+
+
 def _job(run: Run, splits: Splits, plan: Plan, callbacks: Sequence[Callback], interrupt: Interrupt) -> Job:
     recipe, settings = run.recipe, run.recipe.training
-    suitable = 0 if splits.train.store.in_memory else _STREAMING_WORKERS
     batches = Batches(
         splits.train,
         settings.batch_size,
         seed=recipe.seed,
         shuffle=True,
         augment=recipe.augment,
-        workers=suitable if settings.workers is None else settings.workers,
+        workers=settings.workers,
         device=plan.device,
         channels_last=plan.channels_last,
     )

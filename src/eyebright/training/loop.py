@@ -64,22 +64,22 @@ def train(job: Job, trained: Trained) -> None:
     DivergedError : the loss is no longer finite; the last checkpoint before it is kept.
     """
     position, settings = trained.position, job.recipe.training
-    clock = _Clock(job, position)
+    tally = _Tally(job, position)
     for epoch in range(position.epoch, settings.epochs):
         if settings.patience and epoch - position.best_epoch >= settings.patience:
             return
         trained.model.train()
         for batch in job.batches.epoch(epoch, start=position.batch):
             loss, correct = _step(job, trained, batch)
-            clock.count(loss, correct, len(batch.labels))
+            tally.count(loss, correct, len(batch.labels))
             whole_step = position.batch % settings.accumulate == 0
-            if whole_step and position.batch < len(job.batches) and clock.checkpoint_due():
-                clock.fetch()
+            if whole_step and position.batch < len(job.batches) and tally.checkpoint_due():
+                tally.fetch()
                 checkpoint.save(trained, job.run.last_checkpoint)
                 if job.interrupt.requested:
                     raise KeyboardInterrupt
-        clock.fetch()
-        record = _judge(job, trained, clock)
+        tally.fetch()
+        record = _judge(job, trained, tally)
         position.begin_epoch()
         position.epoch += 1
         position.history.append(record)
@@ -94,7 +94,9 @@ def train(job: Job, trained: Trained) -> None:
 def _step(job: Job, trained: Trained, batch: Batch) -> tuple[Tensor, Tensor]:
     """Forward, backward, and an optimiser step when enough batches are accumulated.
 
-    Returns the mean loss () and the number of correct images (), both still on the device.
+    Returns the mean cross-entropy () with the given labels, without the smoothing, weights and mixing of the loss
+    that is minimised, so that it compares with that of the validation images; and the number of correct images ().
+    Both are still on the device.
     """
     position, settings = trained.position, job.recipe.training
     number, accumulate = position.batch, settings.accumulate
@@ -103,9 +105,14 @@ def _step(job: Job, trained: Trained, batch: Batch) -> tuple[Tensor, Tensor]:
     torch.manual_seed(torch_seed("dropout", job.recipe.seed, position.epoch, number))
     with job.plan.autocast():
         logits = trained.model(batch.images)  # (B, K)
-        loss = F.cross_entropy(
-            logits, batch.targets, weight=job.class_weights, label_smoothing=settings.label_smoothing
+        losses = F.cross_entropy(
+            logits,
+            batch.targets,
+            weight=job.class_weights,
+            label_smoothing=settings.label_smoothing,
+            reduction="none",  # torch's weighted mean would divide by the weights of the batch and undo them
         )
+        loss = losses.mean()
     scaled = trained.scaler.scale(loss * _share(job, number, len(batch.labels)))
     scaled.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     position.batch += 1
@@ -121,7 +128,8 @@ def _step(job: Job, trained: Trained, batch: Batch) -> tuple[Tensor, Tensor]:
         trained.optimizer.zero_grad()
         if trained.average:
             trained.average.update(trained.model, step)
-    return loss.detach(), (logits.argmax(dim=1) == batch.labels).sum()
+    with torch.no_grad():
+        return F.cross_entropy(logits, batch.labels), (logits.argmax(dim=1) == batch.labels).sum()
 
 
 def _share(job: Job, number: int, images: int) -> float:
@@ -132,7 +140,7 @@ def _share(job: Job, number: int, images: int) -> float:
     return images / (job.batches.bounds(last)[1] - job.batches.bounds(first)[0])
 
 
-def _judge(job: Job, trained: Trained, clock: _Clock) -> EpochRecord:
+def _judge(job: Job, trained: Trained, tally: _Tally) -> EpochRecord:
     """Validate, keep the model if it is the best, and describe the epoch."""
     position = trained.position
     record: EpochRecord = {
@@ -144,15 +152,15 @@ def _judge(job: Job, trained: Trained, clock: _Clock) -> EpochRecord:
     }
     score = float(position.epoch)  # without validation images the last model is the one to keep
     if len(job.validation):
-        said = predict(trained.judged, job.validation, plan=job.plan)
+        said = predict(trained.judged, job.validation, batch_size=2 * job.recipe.training.batch_size, plan=job.plan)
         losses = F.cross_entropy(torch.from_numpy(said.logits), torch.from_numpy(said.labels))
         if not math.isfinite(losses):
-            raise clock.diverged(float(losses), "on the validation images")
+            raise tally.diverged(float(losses), "on the validation images")
         record["validation_loss"] = float(losses)
         record["validation_accuracy"] = float(said.correct.mean())
         monitored = record[f"validation_{job.recipe.training.monitor}"]
         score = -monitored if job.recipe.training.monitor == "loss" else monitored
-    clock.stop()
+    tally.stop()
     record["seconds"] = position.epoch_seconds
     if position.best_score is None or score > position.best_score:
         position.best_score, position.best_epoch = score, position.epoch + 1
@@ -160,7 +168,7 @@ def _judge(job: Job, trained: Trained, clock: _Clock) -> EpochRecord:
     return record
 
 
-class _Clock:
+class _Tally:
     """Counts losses and time into the position, and says when a checkpoint is due."""
 
     def __init__(self, job: Job, position: checkpoint.Position) -> None:

@@ -28,8 +28,10 @@ from safetensors.numpy import load_file, save
 from eyebright.core.errors import RunError, nearest
 from eyebright.core.files import storage_errors, write_bytes, write_json, write_text
 from eyebright.core.recipe import Recipe, recipe
+from eyebright.core.settings.model import CustomSettings
 from eyebright.data.image_set import Splits
 from eyebright.evaluation.predictions import Predictions
+from eyebright.evaluation.scores import Scores
 from eyebright.models import weights
 from eyebright.models.classifier import Classifier
 
@@ -44,9 +46,11 @@ class Run:
     Attributes
     ----------
     path : its folder.
+    trusted : whether the code that a custom model names may be run; a folder may come from a stranger.
     """
 
     path: Path
+    trusted: bool = False
 
     @classmethod
     def create(cls, path: Path, chosen: Recipe, splits: Splits, environment: dict[str, str]) -> Run:
@@ -60,7 +64,7 @@ class Run:
             raise RunError(f"{path} is not empty.", f"Choose another folder, or continue it with --resume {path}")
         with storage_errors(path):
             path.mkdir(parents=True, exist_ok=True)
-        run = cls(path)
+        run = cls(path, trusted=True)  # the recipe is the caller's own
         write_text(path / "recipe.yaml", chosen.to_yaml())
         rows = {part.split: np.ascontiguousarray(part.index) for part in splits}
         write_bytes(path / "splits.safetensors", save(rows))
@@ -72,8 +76,13 @@ class Run:
         return run
 
     @classmethod
-    def open(cls, path: str | Path) -> Run:
+    def open(cls, path: str | Path, *, trust: bool = False) -> Run:
         """An existing run.
+
+        Parameters
+        ----------
+        path : its folder.
+        trust : allow a custom model (`model.name=custom`) to import and run the code that the folder names.
 
         Raises
         ------
@@ -84,7 +93,7 @@ class Run:
             siblings = [child.name for child in folder.parent.glob("*") if (child / "run.json").is_file()]
             hint = nearest(folder.name, siblings) or "List the runs with: eyebright runs"
             raise RunError(f"{path} is not a run: it holds no run.json.", hint)
-        return cls(folder)
+        return cls(folder, trusted=trust)
 
     def __repr__(self) -> str:
         return f"Run({self.path}, {self.status}, {len(self.history)} epochs)"
@@ -127,13 +136,17 @@ class Run:
         return records
 
     @property
-    def scores(self) -> dict[str, Any]:
-        """What `judge` found, by split, as `Scores.to_dict` writes it; empty before."""
+    def scores(self) -> dict[str, Scores]:
+        """What `judge` found, by split; empty before."""
         path = self.path / "scores.json"
         if not path.is_file():
             return {}
         remedy = f"Make it again: eyebright evaluate {self.path}"
-        return _read_dictionary(path, keys=(), remedy=remedy)
+        found = _read_dictionary(path, keys=(), remedy=remedy)
+        try:
+            return {split: Scores.from_dict(value) for split, value in found.items()}
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise RunError(f"{path} is damaged: {error!r}.", remedy) from error
 
     @property
     def model(self) -> Classifier:
@@ -146,6 +159,7 @@ class Run:
         path = self.best_checkpoint
         if not path.is_file():
             raise RunError(f"{self.path} has no model yet.", f"Finish an epoch: eyebright train --resume {self.path}")
+        self.check_trust()
         return weights.load(path, expected=self.recipe.model)
 
     @property
@@ -178,6 +192,20 @@ class Run:
     def set_status(self, status: Status) -> None:
         """Say where the training stands."""
         write_json(self.path / "run.json", self._about() | {"status": status})
+
+    def check_trust(self) -> None:
+        """Refuse to run code that an untrusted folder names.
+
+        Raises
+        ------
+        RunError : the model is a custom one, and the run was not opened with trust.
+        """
+        model = self.recipe.model
+        if isinstance(model, CustomSettings) and not self.trusted:
+            raise RunError(
+                f"{self.path} holds a custom model: to use it means to run {model.target}.",
+                "If you trust that code: Run.open(path, trust=True), or --trust on the command line.",
+            )
 
     def check_data(self, splits: Splits) -> None:
         """Refuse to go on with other data than the run began with.

@@ -31,28 +31,29 @@ def factor(settings: ScheduleSettings, step: int, steps: int, steps_per_epoch: i
         return (step + 1) / warmup
     start = max(0.0, warmup - 1)
     progress = (step - start) / max(1.0, steps - start)  # 0 at the end of the warm-up, below 1 at the last step
-    return _SHAPES[type(settings)](settings, progress)
+    return _SHAPES[type(settings)](settings, progress, step / steps)
 
 
-def _constant(_settings: ConstantSettings, _progress: float) -> float:
+def _constant(_settings: ConstantSettings, _progress: float, _overall: float) -> float:
     return 1.0
 
 
-def _cosine(settings: CosineSettings, progress: float) -> float:
+def _cosine(settings: CosineSettings, progress: float, _overall: float) -> float:
     return settings.final + (1 - settings.final) * (1 + math.cos(math.pi * progress)) / 2
 
 
-def _one_cycle(settings: OneCycleSettings, progress: float) -> float:
+def _one_cycle(settings: OneCycleSettings, progress: float, _overall: float) -> float:
     if progress < settings.rise:
         return settings.start + (1 - settings.start) * progress / settings.rise
     return 1 + (settings.final - 1) * (progress - settings.rise) / (1 - settings.rise)
 
 
-def _step(settings: StepSettings, progress: float) -> float:
-    return settings.gamma ** sum(progress >= milestone for milestone in settings.milestones)
+def _step(settings: StepSettings, _progress: float, overall: float) -> float:
+    return settings.gamma ** sum(overall >= milestone for milestone in settings.milestones)
 
 
-_SHAPES: dict[type, Callable[[Any, float], float]] = {
+# Settings, progress since the warm-up, progress of the whole training -> factor.
+_SHAPES: dict[type, Callable[[Any, float, float], float]] = {
     ConstantSettings: _constant,
     CosineSettings: _cosine,
     OneCycleSettings: _one_cycle,
