@@ -82,7 +82,11 @@ def augment(
 def flip(images: Tensor, on: bool, random: np.random.Generator) -> Tensor:
     """Mirror left-right with probability 1/2."""
     chosen = random.random(len(images)) < on / 2
-    return torch.where(_per_image(chosen, images), images.flip(3), images)
+    if images.device.type != "cpu":
+        return torch.where(_per_image(chosen, images), images.flip(3), images)
+    pixels = _pixels(images).copy()
+    pixels[chosen] = pixels[chosen, :, ::-1]
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2)  # (B, C, H, W)
 
 
 def crop(images: Tensor, pad: int, random: np.random.Generator) -> Tensor:
@@ -116,6 +120,8 @@ def window(images: Tensor, pad: tuple[int, int], top: NDArray[np.int64], left: N
             f"images of {height}x{width} pixels cannot be padded by {pad[0]}x{pad[1]}: reflection gives one less.",
             f"Use augment.crop below {min(height, width)}, and a smaller augment.shift.",
         )
+    if images.device.type == "cpu":
+        return _window_on_cpu(images, pad, top, left)
     rows, columns = (_reflected(size, most).to(images.device) for size, most in zip((height, width), pad, strict=True))
     padded = images.permute(0, 2, 3, 1).index_select(1, rows).index_select(2, columns)  # (B, H + 2p, W + 2p, C)
     # A view of all windows, so that one indexing copies each image's own, row by row.
@@ -123,6 +129,23 @@ def window(images: Tensor, pad: tuple[int, int], top: NDArray[np.int64], left: N
     each = torch.arange(len(images), device=images.device)
     at = (each, torch.from_numpy(top).to(images.device), torch.from_numpy(left).to(images.device))
     return windows.permute(0, 1, 2, 4, 5, 3)[at].permute(0, 3, 1, 2)  # (B, C, H, W)
+
+
+def _window_on_cpu(images: Tensor, pad: tuple[int, int], top: NDArray[np.int64], left: NDArray[np.int64]) -> Tensor:
+    pixels = _pixels(images)
+    batch, height, width, channels = pixels.shape
+    padded = np.pad(pixels, ((0, 0), (pad[0], pad[0]), (pad[1], pad[1]), (0, 0)), mode="reflect")
+    # Rows as flat bytes: a window's row is one run of them, and windows begin at every C-th.
+    flat = padded.reshape(batch, height + 2 * pad[0], -1)
+    windows = np.lib.stride_tricks.sliding_window_view(flat, (height, width * channels), axis=(1, 2))
+    chosen = windows[np.arange(batch), top, left * channels]  # (B, H, W * C)
+    return torch.from_numpy(chosen.reshape(pixels.shape)).permute(0, 3, 1, 2)  # (B, C, H, W)
+
+
+def _pixels(images: Tensor) -> NDArray[np.uint8]:
+    """Images on the CPU as (B, H, W, C) for numpy: a batch is so small that waking torch's threads costs more."""
+    pixels: NDArray[np.uint8] = images.permute(0, 2, 3, 1).contiguous().numpy()
+    return pixels
 
 
 def _reflected(size: int, pad: int) -> Tensor:
