@@ -39,6 +39,7 @@ pytest: $(INSTALLED) $(DATA)
 bench: $(INSTALLED) $(DATA)
 	$(BIN)/python benchmarks/exact_resume.py
 	$(BIN)/python benchmarks/loader_share.py
+	$(BIN)/python benchmarks/plain_loop.py
 
 # torch first: pip keeps an installed one, so that a CPU build stays a CPU build.
 $(INSTALLED): pyproject.toml constraints.txt
