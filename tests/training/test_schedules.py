@@ -10,6 +10,7 @@ import torch
 from eyebright.core.settings.schedule import (
     ConstantSettings,
     CosineSettings,
+    LinearSettings,
     OneCycleSettings,
     ScheduleSettings,
     StepSettings,
@@ -27,6 +28,11 @@ def test_constant() -> None:
 
 def test_warm_up_rises_linearly_to_the_whole_rate() -> None:
     assert curve(ConstantSettings(warmup=2), 8, 2) == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0]
+
+
+def test_linear_falls_straight_to_its_final_rate() -> None:
+    assert curve(LinearSettings(final=0.2), 4, 2) == pytest.approx([1.0, 0.8, 0.6, 0.4])
+    assert curve(LinearSettings(warmup=1), 6, 2) == pytest.approx([0.5, 1.0, 0.8, 0.6, 0.4, 0.2])
 
 
 def test_cosine_is_torchs() -> None:

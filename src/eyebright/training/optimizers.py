@@ -8,12 +8,25 @@ from typing import Any
 import torch
 from torch import nn
 
-from eyebright.core.settings.optimizer import AdamSettings, AdamWSettings, OptimizerSettings, SGDSettings
+from eyebright.core.settings.optimizer import (
+    AdamSettings,
+    AdamWSettings,
+    MuonSettings,
+    OptimizerSettings,
+    SGDSettings,
+)
+from eyebright.training.muon import Muon
 
 
 def build(settings: OptimizerSettings, model: nn.Module) -> torch.optim.Optimizer:
-    """The optimiser of all trainable parameters of `model`, in the order of `model.parameters()`."""
-    return _BUILDERS[type(settings)](settings, model)
+    """The optimiser of all trainable parameters of `model`.
+
+    Each group keeps its full learning rate as `initial_lr`, which the schedule multiplies.
+    """
+    optimizer = _BUILDERS[type(settings)](settings, model)
+    for group in optimizer.param_groups:
+        group["initial_lr"] = group["lr"]
+    return optimizer
 
 
 def _adam(settings: AdamSettings, model: nn.Module) -> torch.optim.Optimizer:
@@ -47,10 +60,30 @@ def _sgd(settings: SGDSettings, model: nn.Module) -> torch.optim.Optimizer:
     )
 
 
+def _muon(settings: MuonSettings, model: nn.Module) -> torch.optim.Optimizer:
+    head = {id(parameter) for parameter in model.get_submodule("head").parameters()}
+    body = [p for p in _trainable(model) if id(p) not in head]
+    others = {"momentum": settings.other_momentum, "weight_decay": settings.weight_decay}
+    groups = [
+        {
+            "params": [p for p in body if p.ndim > 1],
+            "lr": settings.lr,
+            "momentum": settings.momentum,
+            "orthogonal": True,
+            "fix_norm": settings.fix_norm,
+            "iterations": settings.iterations,
+        },
+        {"params": [p for p in body if p.ndim <= 1], "lr": settings.vector_lr, **others},
+        {"params": [p for p in _trainable(model) if id(p) in head], "lr": settings.head_lr, **others},
+    ]
+    return Muon([group for group in groups if group["params"]])
+
+
 _BUILDERS: dict[type, Callable[[Any, nn.Module], torch.optim.Optimizer]] = {
     AdamSettings: _adam,
     AdamWSettings: _adamw,
     SGDSettings: _sgd,
+    MuonSettings: _muon,
 }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from eyebright.core.settings.schedule import (
     ConstantSettings,
     CosineSettings,
+    LinearSettings,
     OneCycleSettings,
     ScheduleSettings,
     StepSettings,
@@ -42,6 +43,10 @@ def _cosine(settings: CosineSettings, progress: float, _overall: float) -> float
     return settings.final + (1 - settings.final) * (1 + math.cos(math.pi * progress)) / 2
 
 
+def _linear(settings: LinearSettings, progress: float, _overall: float) -> float:
+    return 1 + (settings.final - 1) * progress
+
+
 def _one_cycle(settings: OneCycleSettings, progress: float, _overall: float) -> float:
     if progress < settings.rise:
         return settings.start + (1 - settings.start) * progress / settings.rise
@@ -56,6 +61,7 @@ def _step(settings: StepSettings, _progress: float, overall: float) -> float:
 _SHAPES: dict[type, Callable[[Any, float, float], float]] = {
     ConstantSettings: _constant,
     CosineSettings: _cosine,
+    LinearSettings: _linear,
     OneCycleSettings: _one_cycle,
     StepSettings: _step,
 }

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from eyebright.core.settings.fields import NotNegativeFloat, OpenFraction, PositiveFloat, settings
+from eyebright.core.settings.fields import NotNegativeFloat, OpenFraction, Positive, PositiveFloat, settings
 
 
 @settings
@@ -42,4 +42,34 @@ class SGDSettings:
     weight_decay: NotNegativeFloat = 5e-4
 
 
-OptimizerSettings = Annotated[AdamSettings | AdamWSettings | SGDSettings, Field(discriminator="name")]
+@settings
+class MuonSettings:
+    """Muon (Jordan et al. 2024): kernels and matrices of the body step along the orthogonalised gradient.
+
+    The head, and vectors such as biases and the scales of norms, step by Nesterov's momentum with learning rates of
+    their own. The gradient is that of the mean loss of a batch, so these two rates grow with the batch size.
+
+    Attributes
+    ----------
+    lr : length of a step of a kernel, in units of its largest singular value.
+    momentum : of kernels.
+    fix_norm : rescale every kernel to the norm sqrt(outputs) before its step. Only for networks that normalise after
+        every convolution, where the length of a kernel changes nothing but the size of the next steps.
+    iterations : of Newton and Schulz.
+    head_lr, vector_lr : learning rates of the head and of vectors.
+    other_momentum : of the head and of vectors.
+    weight_decay : share of the head and of vectors that a step at the full learning rate takes away.
+    """
+
+    name: Literal["muon"] = "muon"
+    lr: PositiveFloat = 0.02
+    momentum: OpenFraction = 0.9
+    fix_norm: bool = False
+    iterations: Positive = 3
+    head_lr: PositiveFloat = 0.05
+    vector_lr: PositiveFloat = 0.05
+    other_momentum: OpenFraction = 0.85
+    weight_decay: OpenFraction = 0.0
+
+
+OptimizerSettings = Annotated[AdamSettings | AdamWSettings | SGDSettings | MuonSettings, Field(discriminator="name")]

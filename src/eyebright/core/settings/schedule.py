@@ -27,6 +27,15 @@ class CosineSettings:
 
 
 @settings
+class LinearSettings:
+    """A straight line from the learning rate down to `final` times it, after `warmup` epochs."""
+
+    name: Literal["linear"] = "linear"
+    warmup: NotNegativeFloat = 0.0
+    final: Fraction = 0.0
+
+
+@settings
 class OneCycleSettings:
     """Rise from `start` times the learning rate to it during the share `rise`, then fall to `final` (Smith 2018)."""
 
@@ -47,5 +56,5 @@ class StepSettings:
 
 
 ScheduleSettings = Annotated[
-    ConstantSettings | CosineSettings | OneCycleSettings | StepSettings, Field(discriminator="name")
+    ConstantSettings | LinearSettings | CosineSettings | OneCycleSettings | StepSettings, Field(discriminator="name")
 ]
