@@ -20,7 +20,7 @@ from eyebright.core.errors import RecipeError
 from eyebright.core.randomness import stream
 from eyebright.core.settings.augment import AugmentSettings
 from eyebright.data import augment as module
-from eyebright.data.augment import BLENDS, OPERATIONS, augment
+from eyebright.data.augment import BLENDS, OPERATIONS, augment, turned_over
 
 PLACE = (0, 0, 0)
 EACH: dict[str, Any] = {
@@ -451,3 +451,27 @@ def test_a_batch_of_one_blends_with_itself() -> None:
     out, targets = augment(images, torch.tensor([1]), AugmentSettings(mixup=1.0), classes=2, place=PLACE)
     torch.testing.assert_close(out, images.float())
     torch.testing.assert_close(targets, torch.tensor([[0.0, 1.0]]))
+
+
+# Alternating flips
+
+
+def test_alternating_flips_show_both_sides_in_any_two_epochs() -> None:
+    rows = np.random.default_rng(0).permutation(50_000)
+    first, second, third = (turned_over(rows, seed=3, epoch=epoch) for epoch in (0, 1, 2))
+    assert np.array_equal(first, ~second)
+    assert np.array_equal(first, third)
+    assert abs(first.mean() - 0.5) < 0.01  # four standard deviations
+    assert abs((first == turned_over(rows, seed=4, epoch=0)).mean() - 0.5) < 0.01
+    assert abs(np.corrcoef(first[np.argsort(rows)][:-1], first[np.argsort(rows)][1:])[0, 1]) < 0.02
+
+
+def test_an_image_keeps_its_side_in_whatever_batch_it_comes() -> None:
+    images, rows = noise(40, 3, 5, 6), np.arange(100, 140)
+    settings = AugmentSettings(flip="alternating")
+    labels = torch.zeros(40).long()
+    whole, _ = augment(images, labels, settings, classes=1, place=(0, 1, 0), rows=rows)
+    part, _ = augment(images[7:9], labels[:2], settings, classes=1, place=(0, 1, 5), rows=rows[7:9])
+    assert torch.equal(whole[7:9], part)
+    other_epoch, _ = augment(images, labels, settings, classes=1, place=(0, 2, 0), rows=rows)
+    assert torch.equal(other_epoch, whole.flip(3))

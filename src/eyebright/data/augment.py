@@ -43,7 +43,13 @@ _DROPPED_SIDE = (0.10, 0.25)  # of a side: eight such rectangles hide about a fi
 
 
 def augment(
-    images: Tensor, labels: Tensor, settings: AugmentSettings, *, classes: int, place: tuple[int, int, int]
+    images: Tensor,
+    labels: Tensor,
+    settings: AugmentSettings,
+    *,
+    classes: int,
+    place: tuple[int, int, int],
+    rows: NDArray[np.int64] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Augment one batch; the inputs are left as they are.
 
@@ -54,6 +60,7 @@ def augment(
     settings : what to do.
     classes : K.
     place : (seed, epoch, batch number), which decides every random draw.
+    rows : (B,) of the source, which decide with the seed on which side alternating flips begin; default: 0 .. B - 1.
 
     Returns
     -------
@@ -64,8 +71,11 @@ def augment(
     ------
     RecipeError : a value that does not fit the size of the images.
     """
+    if settings.flip == "alternating":
+        rows = np.arange(len(images)) if rows is None else rows
+        images = mirror(images, turned_over(rows, seed=place[0], epoch=place[1]))
     for name, operation in OPERATIONS:
-        if value := getattr(settings, name):
+        if (value := getattr(settings, name)) and value != "alternating":
             images = operation(images, value, stream(name, *place))
     blends = [(name, blend) for name, blend in BLENDS if getattr(settings, name)]
     if not blends:
@@ -81,7 +91,24 @@ def augment(
 
 def flip(images: Tensor, on: bool, random: np.random.Generator) -> Tensor:
     """Mirror left-right with probability 1/2."""
-    chosen = random.random(len(images)) < on / 2
+    return mirror(images, random.random(len(images)) < on / 2)
+
+
+def turned_over(rows: NDArray[np.int64], *, seed: int, epoch: int) -> NDArray[np.bool_]:
+    """(B,) which images of rows (B,) of the source are mirrored in `epoch`: half in the first, then in turn.
+
+    Jordan (2024), arXiv:2404.00498, section 3.6. An image keeps its side though it moves from batch to batch, so the
+    choice is a hash of its row (the finaliser of Steele et al. 2014, "SplitMix") and not a draw.
+    """
+    mixed = rows.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    mixed += stream("flip", seed).integers(0, 2**64, dtype=np.uint64)  # wraps around, as it should
+    for shift_by, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = (mixed ^ (mixed >> np.uint64(shift_by))) * np.uint64(factor)
+    return (mixed >> np.uint64(63)).astype(bool) ^ (epoch % 2 == 1)
+
+
+def mirror(images: Tensor, chosen: NDArray[np.bool_]) -> Tensor:
+    """Mirror the images where `chosen` (B,) left-right; the input is left as it is."""
     if images.device.type != "cpu":
         return torch.where(_per_image(chosen, images), images.flip(3), images)
     pixels = _pixels(images).copy()

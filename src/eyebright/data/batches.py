@@ -139,7 +139,7 @@ class Batches:
         targets = labels
         if self.augment is not None:
             classes = len(self.image_set.classes)
-            images, targets = augment(images, labels, self.augment, classes=classes, place=place)
+            images, targets = augment(images, labels, self.augment, classes=classes, place=place, rows=rows)
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         return Batch(images.contiguous(memory_format=layout), labels, targets, torch.from_numpy(rows))
 

@@ -65,6 +65,7 @@ def evaluate(predictions: Predictions, *, bootstrap: int = 1000, seed: int = 0) 
         confusion=matrix,
         bootstrap=bootstrap,
         seed=seed,
+        views=predictions.views,
     )
 
 

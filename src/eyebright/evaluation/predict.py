@@ -10,10 +10,12 @@ import torch
 
 from eyebright.core.device import Plan, choose
 from eyebright.core.errors import DataError, ModelError
+from eyebright.core.settings.training import Views
 from eyebright.data.batches import Batches
 from eyebright.data.image_set import ImageSet
 from eyebright.data.progress import Progress
 from eyebright.evaluation.predictions import Predictions
+from eyebright.evaluation.views import averaged
 from eyebright.models.classifier import Classifier, evaluating
 
 
@@ -22,6 +24,7 @@ def predict(
     images: ImageSet,
     *,
     batch_size: int = 500,
+    views: Views = "one",
     plan: Plan | None = None,
     progress: Progress | None = None,
 ) -> Predictions:
@@ -32,6 +35,7 @@ def predict(
     model : on any device, in training or evaluation mode.
     images : of the model's size, channels and classes.
     batch_size : images at a time; changes speed and memory, not the result (beyond rounding).
+    views : over which the logits are averaged, see `eyebright.evaluation.views`.
     plan : how to compute; default: this machine's, in fp32, for that is what is exported.
     progress : called as `progress("predict test", done, total)` in images.
 
@@ -56,11 +60,12 @@ def predict(
     done = 0
     with lent(model, plan), plan.applied(), torch.inference_mode(), plan.autocast():
         for batch in batches.epoch(0):
-            logits[done : done + len(batch)] = model(batch.images).cpu().numpy()  # (B, K)
+            logits[done : done + len(batch)] = averaged(model, batch.images, views).cpu().numpy()  # (B, K)
             done += len(batch)
             if progress is not None:
                 progress(f"predict {images.split}", done, len(images))
-    return Predictions(logits, images.labels, images.index, images.classes, images.split, images.store.source)
+    source = images.store.source
+    return Predictions(logits, images.labels, images.index, images.classes, images.split, source, views)
 
 
 @contextlib.contextmanager

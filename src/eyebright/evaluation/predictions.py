@@ -14,6 +14,7 @@ from scipy.special import softmax
 
 from eyebright.core.errors import DataError
 from eyebright.core.files import write_bytes
+from eyebright.core.settings.training import Views
 
 # The only key of the file's metadata: safetensors writes several in random order, and the same predictions
 # must give the same bytes.
@@ -32,6 +33,7 @@ class Predictions:
     classes : K class names.
     split : "train", "validation", "test", ...
     source : name of the data set.
+    views : of each image that the logits are averaged over (test-time augmentation).
     """
 
     logits: NDArray[np.float32]
@@ -40,6 +42,7 @@ class Predictions:
     classes: tuple[str, ...]
     split: str
     source: str
+    views: Views = "one"
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -67,7 +70,7 @@ class Predictions:
     def save(self, path: str | Path) -> None:
         """Write to a safetensors file, atomically."""
         tensors = {"logits": self.logits, "labels": self.labels, "index": self.index}
-        about = {"classes": self.classes, "split": self.split, "source": self.source}
+        about = {"classes": self.classes, "split": self.split, "source": self.source, "views": self.views}
         contiguous = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
         write_bytes(Path(path), save(contiguous, {_KEY: json.dumps(about)}))
 
@@ -83,7 +86,7 @@ class Predictions:
             with safe_open(path, framework="numpy") as stored:
                 about = json.loads((stored.metadata() or {})[_KEY])
                 arrays = {name: stored.get_tensor(name) for name in ("logits", "labels", "index")}
-            return cls(**arrays, classes=tuple(about["classes"]), split=about["split"], source=about["source"])
+            return cls(**arrays, **(about | {"classes": tuple(about["classes"])}))
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             raise DataError(
                 f"{path} does not hold predictions: {error}", "Make them again with: eyebright evaluate RUN"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eyebright.core.settings.training import Views
 from eyebright.evaluation.intervals import proportion
 from eyebright.evaluation.score import Score
 
@@ -78,6 +79,7 @@ class Scores:
     per_class : (K,) in the order of the classes.
     confusion : (K, K) int64 counts; rows are the given classes, columns the predicted ones.
     bootstrap, seed : how the bootstrapped intervals were made.
+    views : of each image that were averaged, see `eyebright.evaluation.views`.
     """
 
     source: str
@@ -94,6 +96,7 @@ class Scores:
     confusion: NDArray[np.int64]
     bootstrap: int
     seed: int
+    views: Views = "one"
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -143,7 +146,8 @@ class Scores:
         return cls(**fields)
 
     def _summary_lines(self) -> Iterator[str]:
-        yield f"{self.source} {self.split}: {self.n} images, {len(self.per_class)} classes"
+        views = "" if self.views == "one" else f", averaged over the views {self.views!r}"
+        yield f"{self.source} {self.split}: {self.n} images, {len(self.per_class)} classes{views}"
         yield ""
         for name, score in self.overall.items():
             yield f"  {name:<18} {score}"

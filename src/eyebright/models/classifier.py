@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
 from collections.abc import Iterator
 
@@ -11,6 +12,14 @@ from torch import Tensor, nn
 from eyebright.core.errors import ModelError
 from eyebright.core.input_spec import InputSpec
 from eyebright.core.settings.model import ModelSettings
+
+
+class Prepared(nn.Module, abc.ABC):
+    """A first stage of a body that is computed from training images before the training begins."""
+
+    @abc.abstractmethod
+    def prepare(self, images: Tensor) -> None:
+        """See normalised images (B, C, H, W) float32."""
 
 
 class Classifier(nn.Module):
@@ -38,24 +47,40 @@ class Classifier(nn.Module):
         self.register_buffer("mean", 255 * torch.tensor(spec.mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(spec.std).view(1, -1, 1, 1), persistent=False)
 
-    def normalise(self, images: Tensor) -> Tensor:
-        """Images (B, C, H, W), uint8 or float in 0..255, to float32 of mean 0 and deviation 1."""
+    def prepare(self, images: Tensor) -> None:
+        """Show some training images (B, C, H, W) uint8 to a first stage that is computed from them and not learnt."""
+        first = next(self.body.children(), None)
+        if isinstance(first, Prepared):
+            first.prepare(self.normalise(images))
+
+    def normalise(self, images: Tensor, *, any_size: bool = False) -> Tensor:
+        """Images (B, C, H, W), uint8 or float in 0..255, to float32 of mean 0 and deviation 1.
+
+        Raises
+        ------
+        ModelError : other channels than the spec's or, unless `any_size`, another size.
+        """
         wanted = (self.spec.channels, self.spec.height, self.spec.width)
-        if images.ndim != 4 or tuple(images.shape[1:]) != wanted:
+        compared = 1 if any_size else 3
+        if images.ndim != 4 or tuple(images.shape[1:])[:compared] != wanted[:compared]:
             raise ModelError(
                 f"the model takes images (B, {', '.join(map(str, wanted))}) but got {tuple(images.shape)}.",
                 "Load the images through eyebright.load or eyebright.predict, which resize to the model's InputSpec.",
             )
         return (images.float() - self.mean) / self.std  # (B, C, H, W)
 
-    def features(self, images: Tensor) -> Tensor:
+    def features(self, images: Tensor, *, any_size: bool = False) -> Tensor:
         """Images (B, C, H, W), uint8 or float in 0..255, to features (B, F)."""
-        features: Tensor = self.body(self.normalise(images))
+        features: Tensor = self.body(self.normalise(images, any_size=any_size))
         return features
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Images (B, C, H, W), uint8 or float in 0..255, to logits (B, K) float32."""
-        logits: Tensor = self.head(self.features(images))
+    def forward(self, images: Tensor, *, any_size: bool = False) -> Tensor:
+        """Images (B, C, H, W), uint8 or float in 0..255, to logits (B, K) float32.
+
+        With `any_size` they may be smaller or larger than the spec says, as far as the body can take it: progressive
+        resizing trains with small images. Nothing but training should need it.
+        """
+        logits: Tensor = self.head(self.features(images, any_size=any_size))
         return logits.float()
 
 

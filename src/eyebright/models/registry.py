@@ -18,9 +18,10 @@ from eyebright.core.settings.model import (
     RegularizedCNNSettings,
     ResNetSettings,
     SimpleCNNSettings,
+    SpeedNetSettings,
     WideResNetSettings,
 )
-from eyebright.models import custom, ladder_cnn, mlp, resnet, simple_cnn, wide_resnet
+from eyebright.models import custom, ladder_cnn, mlp, resnet, simple_cnn, speed_net, wide_resnet
 from eyebright.models.classifier import Classifier
 
 
@@ -48,6 +49,7 @@ _FAMILIES = (
     Family(ResNetSettings(name="resnet20"), resnet.build),
     Family(ResNetSettings(name="resnet56"), resnet.build),
     Family(WideResNetSettings(), wide_resnet.build),
+    Family(SpeedNetSettings(), speed_net.build),
     Family(CustomSettings(target=_EXAMPLE_TARGET, features=32), custom.build),
 )
 _REGISTRY: dict[str, Family] = {family.example.name: family for family in _FAMILIES}

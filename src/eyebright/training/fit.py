@@ -28,7 +28,7 @@ from eyebright.evaluation.predict import predict
 from eyebright.evaluation.scores import Scores
 from eyebright.models.classifier import Classifier
 from eyebright.models.registry import build
-from eyebright.training import checkpoint, environment, optimizers
+from eyebright.training import checkpoint, environment, freezing, optimizers, progressive
 from eyebright.training.callbacks import Callback
 from eyebright.training.checkpoint import Position, Trained
 from eyebright.training.ema import MovingAverage
@@ -39,6 +39,9 @@ from eyebright.training.run import Run
 
 # Training images that `judge` asks the model about: enough for an interval of +-1 %.
 _TRAIN_SAMPLE = 10_000
+
+# Training images from which first stages are computed: five million patches of 32x32 images.
+_PREPARED_FROM = 5_000
 
 
 def fit(
@@ -116,7 +119,8 @@ def judge(run: Run, splits: Splits) -> dict[str, Scores]:
     scores: dict[str, Scores] = {}
     for part in splits:
         if len(part):
-            predictions = predict(model, _sample(part, run.recipe), batch_size=2 * settings.batch_size, plan=plan)
+            sample = _sample(part, run.recipe)
+            predictions = predict(model, sample, batch_size=2 * settings.batch_size, views=settings.views, plan=plan)
             run.save_predictions(predictions)
             scores[part.split] = evaluate(predictions)
     run.save_scores({split: score.to_dict() for split, score in scores.items()})
@@ -175,6 +179,9 @@ def _trained(recipe: Recipe, images: ImageSet, plan: Plan) -> Trained:
     )
     model = build(recipe.model, spec, seed=torch_seed("initial weights", recipe.seed))
     _refuse_batches_of_one(model, min(settings.batch_size, len(images)))
+    model.prepare(torch.from_numpy(_some(images).images).permute(0, 3, 1, 2))
+    progressive.check(model, settings.progressive)
+    freezing.check(model, settings.freeze)
     plan.place(model)
     return Trained(
         model=model,
@@ -183,6 +190,11 @@ def _trained(recipe: Recipe, images: ImageSet, plan: Plan) -> Trained:
         scaler=torch.amp.GradScaler(plan.device.type, enabled=plan.dtype == torch.float16),
         position=Position(),
     )
+
+
+def _some(images: ImageSet) -> ImageSet:
+    """A sample for stages that are computed from images, the same in every training on them."""
+    return images.take(np.sort(stream("prepared from", 0).permutation(len(images))[:_PREPARED_FROM]))
 
 
 def _refuse_batches_of_one(model: Classifier, smallest: int) -> None:

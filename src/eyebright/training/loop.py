@@ -19,7 +19,7 @@ from eyebright.data.batches import Batch, Batches
 from eyebright.data.image_set import ImageSet
 from eyebright.evaluation.predict import predict
 from eyebright.models import weights
-from eyebright.training import checkpoint, schedules
+from eyebright.training import checkpoint, freezing, progressive, schedules
 from eyebright.training.callbacks import Callback, Moment
 from eyebright.training.checkpoint import Trained
 from eyebright.training.interrupt import Interrupt
@@ -103,8 +103,12 @@ def _step(job: Job, trained: Trained, batch: Batch) -> tuple[Tensor, Tensor]:
     steps_per_epoch = math.ceil(len(job.batches) / accumulate)
     step = position.epoch * steps_per_epoch + number // accumulate
     torch.manual_seed(torch_seed("dropout", job.recipe.seed, position.epoch, number))
+    done = step / (settings.epochs * steps_per_epoch)
+    freezing.freeze(trained.model, settings.freeze, done)
+    scale = progressive.scale_at(settings.progressive, done)
+    images = progressive.shrunk(batch.images, scale, job.plan.memory_format)
     with job.plan.autocast():
-        logits = trained.model(batch.images)  # (B, K)
+        logits = trained.model(images, any_size=scale < 1)  # (B, K)
         losses = F.cross_entropy(
             logits,
             batch.targets,
@@ -119,7 +123,7 @@ def _step(job: Job, trained: Trained, batch: Batch) -> tuple[Tensor, Tensor]:
     if position.batch % accumulate == 0 or position.batch == len(job.batches):
         lr_factor = schedules.factor(job.recipe.schedule, step, settings.epochs * steps_per_epoch, steps_per_epoch)
         for group in trained.optimizer.param_groups:
-            group["lr"] = job.recipe.optimizer.lr * lr_factor
+            group["lr"] = group["initial_lr"] * lr_factor
         if settings.clip_norm:
             trained.scaler.unscale_(trained.optimizer)
             torch.nn.utils.clip_grad_norm_(trained.model.parameters(), settings.clip_norm)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from eyebright.core.settings.fields import Fraction, NotNegative, NotNegativeFloat, OpenFraction, settings
 
 
@@ -11,7 +13,8 @@ class AugmentSettings:
 
     Attributes
     ----------
-    flip : mirror left-right with probability 1/2.
+    flip : mirror left-right with probability 1/2; "alternating" mirrors half of the images in the first epoch and
+        then each image in every other epoch, so that two epochs show both sides of all (Jordan 2024).
     crop : pad by this many pixels (reflected) and cut a random window of the original size.
     shift : move by up to this share of the height and of the width, in whole pixels; the edge is reflected.
     rotate : turn by up to this many degrees; the edge is reflected.
@@ -28,7 +31,7 @@ class AugmentSettings:
     Cutout and coarse dropout blank with the mean colour of the batch.
     """
 
-    flip: bool = False
+    flip: bool | Literal["alternating"] = False
     crop: NotNegative = 0
     shift: OpenFraction = 0.0
     rotate: NotNegativeFloat = 0.0

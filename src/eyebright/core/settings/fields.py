@@ -12,6 +12,7 @@ NotNegative = Annotated[int, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 NotNegativeFloat = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]  # 0 and 1 included
+PositiveFraction = Annotated[float, Field(gt=0, le=1)]  # 0 excluded
 OpenFraction = Annotated[float, Field(ge=0, lt=1)]  # 1 excluded
 
 T = TypeVar("T")

@@ -81,6 +81,21 @@ class WideResNetSettings:
 
 
 @settings
+class SpeedNetSettings:
+    """The network of the CIFAR-10 speed records: whitened patches, three stages, the largest value of each channel.
+
+    Attributes
+    ----------
+    widths : channels of each stage; every stage halves the image.
+    convolutions : 3x3 convolutions of a stage; from the third on inside a shortcut.
+    """
+
+    name: Literal["speed_net"] = "speed_net"
+    widths: tuple[Positive, Positive, Positive] = (64, 256, 256)
+    convolutions: Annotated[int, Field(ge=2)] = 2
+
+
+@settings
 class CustomSettings:
     """A model of the user's own.
 
@@ -105,6 +120,7 @@ ModelSettings = Annotated[
     | LadderCNNSettings
     | ResNetSettings
     | WideResNetSettings
+    | SpeedNetSettings
     | CustomSettings,
     Field(discriminator="name"),
 ]

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from eyebright.core.settings.fields import (
+    Fraction,
     NotNegative,
     NotNegativeFloat,
     OpenFraction,
     Positive,
     PositiveFloat,
+    PositiveFraction,
     settings,
 )
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Monitor = Literal["accuracy", "loss"]
+Views = Literal["one", "mirror", "shift"]
 
 
 @settings
@@ -37,6 +42,11 @@ class TrainingSettings:
     threads : of the CPU; default: those this process may use.
     workers : threads that prepare batches ahead; default: chosen by the kind of data.
     deterministic : demand the same bits from the same seed on the same machine.
+    progressive : pairs of a share of the training and a scale: until that share is done, training images are
+        shrunk to that scale of their size (progressive resizing); then they have their own.
+    freeze : stages of the body by name, and the share of the training after which their weights stay as they are.
+    views : of each image that the final scores average over: "one", "mirror" (the image and its mirror image), or
+        "shift" (these two, and both moved by one pixel along the diagonal, either way: six views).
     checkpoint_seconds : longest time between two checkpoints inside an epoch.
     """
 
@@ -54,4 +64,7 @@ class TrainingSettings:
     threads: Positive | None = None
     workers: NotNegative | None = None
     deterministic: bool = True
+    progressive: tuple[tuple[Fraction, PositiveFraction], ...] = ()
+    freeze: dict[str, Fraction] = Field(default_factory=dict)
+    views: Views = "one"
     checkpoint_seconds: NotNegativeFloat = 60.0
