@@ -47,6 +47,11 @@ class Classifier(nn.Module):
         self.register_buffer("mean", 255 * torch.tensor(spec.mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(spec.std).view(1, -1, 1, 1), persistent=False)
 
+    @property
+    def wants_images(self) -> bool:
+        """Whether the first stage is computed from training images, by `prepare`."""
+        return isinstance(next(self.body.children(), None), Prepared)
+
     def prepare(self, images: Tensor) -> None:
         """Show some training images (B, C, H, W) uint8 to a first stage that is computed from them and not learnt."""
         first = next(self.body.children(), None)

@@ -119,7 +119,7 @@ def judge(run: Run, splits: Splits) -> dict[str, Scores]:
     scores: dict[str, Scores] = {}
     for part in splits:
         if len(part):
-            sample = _sample(part, run.recipe)
+            sample = judged_images(part, run.recipe)
             predictions = predict(model, sample, batch_size=2 * settings.batch_size, views=settings.views, plan=plan)
             run.save_predictions(predictions)
             scores[part.split] = evaluate(predictions)
@@ -151,8 +151,28 @@ def _random_devices(plan: Plan) -> list[torch.device]:
 
 def _job(run: Run, splits: Splits, plan: Plan, callbacks: Sequence[Callback], interrupt: Interrupt) -> Job:
     recipe, settings = run.recipe, run.recipe.training
-    batches = Batches(
-        splits.train,
+    class_weights = None
+    if settings.class_weights == "balanced":
+        counts = np.bincount(splits.train.labels, minlength=len(splits.train.classes))
+        balanced = counts.sum() / (len(counts) * np.maximum(counts, 1))
+        class_weights = torch.tensor(balanced, dtype=torch.float32, device=plan.device)
+    return Job(
+        recipe,
+        run,
+        plan,
+        training_batches(recipe, splits.train, plan),
+        splits.validation,
+        class_weights,
+        callbacks,
+        interrupt,
+    )
+
+
+def training_batches(recipe: Recipe, images: ImageSet, plan: Plan) -> Batches:
+    """The training images as the recipe cuts, shuffles and augments them."""
+    settings = recipe.training
+    return Batches(
+        images,
         settings.batch_size,
         seed=recipe.seed,
         shuffle=True,
@@ -161,12 +181,6 @@ def _job(run: Run, splits: Splits, plan: Plan, callbacks: Sequence[Callback], in
         device=plan.device,
         channels_last=plan.channels_last,
     )
-    class_weights = None
-    if settings.class_weights == "balanced":
-        counts = np.bincount(splits.train.labels, minlength=len(splits.train.classes))
-        balanced = counts.sum() / (len(counts) * np.maximum(counts, 1))
-        class_weights = torch.tensor(balanced, dtype=torch.float32, device=plan.device)
-    return Job(recipe, run, plan, batches, splits.validation, class_weights, callbacks, interrupt)
 
 
 def _trained(recipe: Recipe, images: ImageSet, plan: Plan) -> Trained:
@@ -179,7 +193,8 @@ def _trained(recipe: Recipe, images: ImageSet, plan: Plan) -> Trained:
     )
     model = build(recipe.model, spec, seed=torch_seed("initial weights", recipe.seed))
     _refuse_batches_of_one(model, min(settings.batch_size, len(images)))
-    model.prepare(torch.from_numpy(_some(images).images).permute(0, 3, 1, 2))
+    if model.wants_images:
+        model.prepare(torch.from_numpy(_some(images).images).permute(0, 3, 1, 2))
     progressive.check(model, settings.progressive)
     freezing.check(model, settings.freeze)
     plan.place(model)
@@ -232,7 +247,8 @@ def _watched(run: Run, plan: Plan, callbacks: Sequence[Callback]) -> Iterator[No
             callback.stopped(run)
 
 
-def _sample(images: ImageSet, recipe: Recipe) -> ImageSet:
+def judged_images(images: ImageSet, recipe: Recipe) -> ImageSet:
+    """The images of a split that `judge` asks about: a sample of the training images, all of any other."""
     if images.split != "train" or len(images) <= _TRAIN_SAMPLE:
         return images
     random = stream("judged training images", recipe.seed)
