@@ -100,6 +100,46 @@ def show(
 
 
 @app.command()
+def fix(
+    source: Source,
+    patch: Annotated[Path, typer.Argument(metavar="PATCH", help="Label patch, such as the report's page saves.")],
+    revert: Annotated[bool, typer.Option("--revert", help="Take the patch back.")] = False,
+    data_root: Root = None,
+) -> None:
+    """Correct wrong labels by a patch file: moves images of a folder of your own to the folders of their classes.
+
+    Known data sets and zips stay as they are; the command to train with corrected labels is printed.
+
+    \b
+    eyebright data fix path/to/photos labels.json
+    eyebright data fix path/to/photos labels.json --revert
+    """
+    import shlex
+
+    from eyebright.core.errors import DataError
+    from eyebright.data.label_patch import LabelPatch, move, move_back, override
+    from eyebright.data.load import own_folder
+
+    corrections = LabelPatch.read(patch)
+    folder = own_folder(source)
+    again = shlex.join(["eyebright", "data", "fix", source, str(patch)])
+    if folder is not None and revert:
+        output().print(f"images moved back in {folder}: {move_back(folder, corrections)}", soft_wrap=True)
+    elif folder is not None:
+        output().print(f"images moved in {folder}: {move(folder, corrections)}", soft_wrap=True)
+        remarks().print(f"Take it back with: {again} --revert", soft_wrap=True)
+    elif revert:
+        raise DataError(f"nothing was changed in {source}.", "Train without data.label_patches.")
+    else:
+        setting = override([patch])
+        _load(source, [setting], data_root)  # refuses a patch that does not fit
+        count = len(corrections.changes)
+        output().print(f"labels that fit {source}: {count}; its files stay as they are.", soft_wrap=True)
+        output().print("Train with the corrected labels by this override:", soft_wrap=True)
+        output().print(shlex.quote(setting), soft_wrap=True)
+
+
+@app.command()
 def cache(
     clear: Annotated[bool, typer.Option("--clear", help="Delete all of it.")] = False,
 ) -> None:

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from eyebright.cli import data, judge, lists, train
+from eyebright.cli import bench, compare, data, doctor, judge, lists, train
 from eyebright.cli.terminal import complain
 from eyebright.core.errors import EyebrightError, StorageError
 
@@ -34,9 +34,12 @@ app.command("train")(train.train)
 app.command("evaluate")(judge.evaluate)
 app.command("predict")(judge.predict)
 app.command("report")(judge.report)
+app.command("compare")(compare.compare)
+app.command("doctor")(doctor.doctor)
 app.command("runs")(lists.runs)
 app.command("models")(lists.models)
 app.command("recipes")(lists.recipes)
+app.command("bench")(bench.bench)
 app.add_typer(data.app, name="data")
 
 # Exit codes: 2 as for a wrong option, 130 as a shell reports Ctrl-C.

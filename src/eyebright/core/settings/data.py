@@ -32,6 +32,9 @@ class DataSettings:
     split_seed : seed of the split; independent of the seed of training.
     limit : keep at most this many training images (stratified), for a quick look.
     on_bad_image : stop at a file that cannot be decoded, or leave it out and count it.
+    leave_out_copies : take images out of training that validation or test hold too, pixel by pixel, and out of
+        validation those that test holds.
+    label_patches : files that correct labels, applied one after the other; see `eyebright.data.label_patch`.
     download : fetch a known data set that is missing.
     """
 
@@ -47,4 +50,6 @@ class DataSettings:
     split_seed: NotNegative = 0
     limit: Positive | None = None
     on_bad_image: OnBadImage = "error"
+    leave_out_copies: bool = False
+    label_patches: tuple[str, ...] = ()
     download: bool = True

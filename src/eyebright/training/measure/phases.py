@@ -1,0 +1,77 @@
+"""Phases: parts of a training whose steps all cost the same.
+
+Progressive resizing makes early steps cheaper, freezing makes late ones so.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from eyebright.core.recipe import Recipe
+from eyebright.core.settings.training import TrainingSettings
+from eyebright.models.classifier import Classifier, evaluating
+from eyebright.training import freezing, progressive
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """What the cost of a step depends on.
+
+    Attributes
+    ----------
+    scale : of the training images.
+    frozen : stages of the body that no longer learn.
+    """
+
+    scale: float = 1.0
+    frozen: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        size = [] if self.scale == 1 else [f"at {self.scale:g} of the size"]
+        return ", ".join(size + [f"{name} frozen" for name in self.frozen])
+
+
+def phase_at(settings: TrainingSettings, done: float) -> Phase:
+    """The phase when the share `done` of the training is over."""
+    frozen = tuple(name for name, share in settings.freeze.items() if done >= share)
+    return Phase(progressive.scale_at(settings.progressive, done), frozen)
+
+
+def phases(settings: TrainingSettings, done: float = 0.0) -> dict[Phase, float]:
+    """Each phase that comes after the share `done` of the training, and its own share."""
+    borders = {until for until, _ in settings.progressive} | set(settings.freeze.values()) | {1.0}
+    found: dict[Phase, float] = {}
+    for until in sorted(borders):
+        if until > done:
+            phase = phase_at(settings, done)
+            found[phase] = found.get(phase, 0.0) + until - done
+            done = until
+    return found
+
+
+def only(recipe: Recipe, phase: Phase) -> Recipe:
+    """The recipe with all of its training in that phase."""
+    sizes = [] if phase.scale == 1 else [[1.0, phase.scale]]
+    return recipe.replace(progressive=sizes, freeze=dict.fromkeys(phase.frozen, 0.0))
+
+
+def training_flops(model: Classifier, phase: Phase) -> int:
+    """Of one training image, forward and backward, in convolutions and matrix products.
+
+    Frozen stages, and all that lies before them, need no gradients. The model is left as it was.
+    """
+    spec = model.spec
+    height, width = (progressive.size(pixels, phase.scale) for pixels in (spec.height, spec.width))
+    image = torch.zeros(1, spec.channels, height, width, device=model.mean.device)
+    learning = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    counter = FlopCounterMode(display=False)
+    freezing.freeze(model, dict.fromkeys(phase.frozen, 0.0), done=0.0)
+    with evaluating(model), counter:  # in evaluation mode one image is enough for batch normalisation
+        model(image, any_size=True).sum().backward()
+    for parameter, learns in learning:
+        parameter.requires_grad_(learns)
+        parameter.grad = None
+    return counter.get_total_flops()
