@@ -27,7 +27,7 @@ Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
 
 
 @dataclasses.dataclass(frozen=True)
-class _Row:
+class Row:
     """Pictures side by side, each with its caption below, and a label left of the first."""
 
     images: NDArray[np.uint8]  # (N, H, W, C)
@@ -63,13 +63,13 @@ def sheet(
     images, names = image_set.images, _class_names(image_set)
     if augment is None:
         starts = range(0, len(images), columns)
-        rows = [_Row(images[first : first + columns], names[first : first + columns]) for first in starts]
-        return _draw(_title(image_set), rows, edge)
+        rows = [Row(images[first : first + columns], names[first : first + columns]) for first in starts]
+        return draw(_title(image_set), rows, edge)
     versions = [_augmented(image_set, augment, (seed, 0, number)) for number in range(columns - 1)]
     pictures = np.stack([images, *(version for version, _ in versions)], axis=1)  # (N, columns, H, W, C)
     captions = zip(names, *(texts for _, texts in versions), strict=True)
-    rows = [_Row(*row) for row in zip(pictures, captions, strict=True)]
-    return _draw(f"{_title(image_set)}, first as they are, then with {_values(augment)}", rows, edge)
+    rows = [Row(*row) for row in zip(pictures, captions, strict=True)]
+    return draw(f"{_title(image_set)}, first as they are, then with {_values(augment)}", rows, edge)
 
 
 def augmentation_sheet(image_set: ImageSet, augment: AugmentSettings, *, edge: int = 128, seed: int = 0) -> Image.Image:
@@ -83,9 +83,9 @@ def augmentation_sheet(image_set: ImageSet, augment: AugmentSettings, *, edge: i
     shown = [(_value(field, value), AugmentSettings(**{field: value})) for field, value in on.items()]
     if len(on) > 1:
         shown.append(("all of them", augment))
-    rows = [_Row(image_set.images, _class_names(image_set), "original")]
-    rows += [_Row(*_augmented(image_set, settings, (seed, 0, 0)), label) for label, settings in shown]
-    return _draw(_title(image_set), rows, edge)
+    rows = [Row(image_set.images, _class_names(image_set), "original")]
+    rows += [Row(*_augmented(image_set, settings, (seed, 0, 0)), label) for label, settings in shown]
+    return draw(_title(image_set), rows, edge)
 
 
 def _check(image_set: ImageSet) -> None:
@@ -138,7 +138,7 @@ def _mixture(shares: NDArray[np.float32], classes: Sequence[str]) -> str:
     return "\n".join(f"{shares[k]:.0%} {classes[k]}" for k in order if round(100 * shares[k]))
 
 
-def _draw(title: str, rows: Sequence[_Row], edge: int) -> Image.Image:
+def draw(title: str, rows: Sequence[Row], edge: int) -> Image.Image:
     """Lay the rows out on paper under a title."""
     font = ImageFont.load_default(_TEXT)
     pictures = [[_picture(image, edge) for image in row.images] for row in rows]

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from eyebright.core import torchvision_operators
 from eyebright.core.errors import ModelError
 from eyebright.core.input_spec import InputSpec
 from eyebright.core.settings.model import CustomSettings
@@ -69,6 +70,7 @@ def _resolve(target: str) -> Callable[..., Any]:
     module_name, colon, function_name = target.partition(":")
     if not (module_name and colon and function_name):
         raise ModelError(f"{target!r} names no function.", "Write model.target as package.module:function.")
+    torchvision_operators.ensure()  # many bodies build on torchvision or timm
     try:
         module = importlib.import_module(module_name)
     except Exception as error:  # a module runs any code when it is imported

@@ -1,0 +1,1 @@
+"""Looks at what a model does: its mistakes, what it looks at, what it has learnt."""
