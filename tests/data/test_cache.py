@@ -23,9 +23,10 @@ from filelock import FileLock
 from eyebright.core.errors import BadImageError, StorageError
 from eyebright.data import cache as module
 from eyebright.data.cache import Cache, DecodeJob, cache_folder
-from eyebright.data.decode import DECODER_VERSION, decode, fit
+from eyebright.data.decode import DECODER_VERSION, Target, fit, load_image
 from eyebright.data.image_files import open_files
 from eyebright.data.image_set import BadImage
+from eyebright.data.pixel_file import PixelFile
 from eyebright.data.streaming import Decoding, StreamedPixels
 from tests.data.pictures import picture, png, pngs, write_tree, write_zip
 
@@ -50,17 +51,17 @@ def decoded_names(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the files that have been decoded so far."""
     names: list[str] = []
 
-    def counted(source: bytes, *, channels: int, name: str) -> Any:
+    def counted(source: bytes, target: Target, *, name: str) -> Any:
         names.append(name)
-        return decode(source, channels=channels, name=name)
+        return load_image(source, target, name=name)
 
-    monkeypatch.setattr("eyebright.data.streaming.decode", counted)
+    monkeypatch.setattr("eyebright.data.streaming.load_image", counted)
     return names
 
 
 def job(root: Path, **changes: Any) -> DecodeJob:
     files = open_files(root)
-    return dataclasses.replace(DecodeJob(files, files.names, DECODING, "photos"), **changes)
+    return dataclasses.replace(DecodeJob(files, np.arange(len(files.names)), DECODING, "photos"), **changes)
 
 
 def all_of(pixels: Any) -> np.ndarray:
@@ -87,12 +88,11 @@ def test_the_second_time_nothing_is_decoded(photos: Path, cache: Cache, decoded_
     assert first.key == second.key
 
 
-def test_small_sets_are_in_memory_and_large_ones_mapped(photos: Path, cache: Cache) -> None:
-    assert not isinstance(cache.load(job(photos)).pixels, np.memmap)
-    mapped = cache.load(job(photos)), dataclasses.replace(cache, memory=0).load(job(photos))
-    assert isinstance(mapped[1].pixels, np.memmap)
-    assert np.array_equal(all_of(mapped[0].pixels), all_of(mapped[1].pixels))
-    assert type(mapped[1].pixels[np.array([1, 2])]) is np.ndarray  # rows are copies that pin nothing
+def test_small_sets_are_in_memory_and_large_ones_stay_in_their_file(photos: Path, cache: Cache) -> None:
+    small, large = cache.load(job(photos)).pixels, dataclasses.replace(cache, memory=0).load(job(photos)).pixels
+    assert type(small) is np.ndarray
+    assert isinstance(large, PixelFile)
+    assert np.array_equal(all_of(small), all_of(large))
 
 
 def test_progress_is_told_to_the_end(photos: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +113,7 @@ def test_every_choice_of_the_decoding_has_its_own_entry(photos: Path, monkeypatc
         {"interpolation": "nearest"},
     ):
         keys.add(job(photos, decoding=dataclasses.replace(DECODING, **change)).key)
-    keys.add(job(photos, names=first.names[::-1]).key)
+    keys.add(job(photos, rows=first.rows[::-1]).key)
     monkeypatch.setattr(module, "DECODER_VERSION", DECODER_VERSION + 1)
     keys.add(job(photos).key)
     assert len(keys) == 8
@@ -192,14 +192,14 @@ def test_an_interrupted_write_leaves_nothing(photos: Path, cache: Cache) -> None
 CHILD = """
 import os, sys
 from pathlib import Path
+import numpy as np
 from eyebright.data.cache import Cache, DecodeJob
 from eyebright.data.image_files import open_files
 from eyebright.data.streaming import Decoding
 files = open_files(Path(sys.argv[1]))
 stop = (lambda *_: os._exit(9)) if sys.argv[3] == "die" else None
-decoding = Decoding(5, 4, 3, "crop", "bilinear")
-decoded = Cache(Path(sys.argv[2]), reserve=0).load(DecodeJob(files, files.names, decoding, "photos", progress=stop))
-print(decoded.key)
+job = DecodeJob(files, np.arange(len(files.names)), Decoding(5, 4, 3, "crop", "bilinear"), "photos", progress=stop)
+print(Cache(Path(sys.argv[2]), reserve=0).load(job).key)
 """
 
 
@@ -351,18 +351,18 @@ def test_as_many_give_way_as_are_needed_and_no_more(tmp_path: Path, cache: Cache
     assert {entry.key for entry in cache.entries()} == {keys[2], job(roots[3]).key}
 
 
-def test_a_mapped_entry_never_gives_way(tmp_path: Path, cache: Cache) -> None:
+def test_an_entry_in_use_never_gives_way(tmp_path: Path, cache: Cache) -> None:
     cache = dataclasses.replace(cache, memory=0)
     a, b, c = sets(tmp_path, 3)
     used(cache, b, 200)
-    mapped = cache.load(job(a)).pixels
+    used_now = cache.load(job(a)).pixels
     os.utime(cache.folder / job(a).key / "entry.json", (1, 1))  # the least recently used
     dataclasses.replace(cache, limit=sum(entry.bytes for entry in cache.entries())).load(job(c))
     assert {entry.key for entry in cache.entries()} == {job(a).key, job(c).key}
     cache.clear()
     assert [entry.key for entry in cache.entries()] == [job(a).key]
-    assert all_of(mapped).shape == (10, 5, 4, 3)
-    del mapped
+    assert all_of(used_now).shape == (10, 5, 4, 3)
+    del used_now
     cache.clear()
     assert cache.entries() == []
 
@@ -393,7 +393,7 @@ def test_larger_than_the_bound_is_streamed_pixel_for_pixel(
     damaged: Path, cache: Cache, caplog: pytest.LogCaptureFixture
 ) -> None:
     whole = cache.load(job(damaged, on_bad_image="skip"))
-    small = dataclasses.replace(cache, folder=cache.folder / "small", limit=10 * IMAGE_BYTES - 1, memory=0)
+    small = dataclasses.replace(cache, folder=cache.folder / "small", limit=10 * IMAGE_BYTES - 1, memory_without_room=0)
     with caplog.at_level(logging.WARNING, "eyebright"):
         streamed = small.load(job(damaged, on_bad_image="skip"))
     assert streamed.streamed
@@ -407,7 +407,7 @@ def test_larger_than_the_bound_is_streamed_pixel_for_pixel(
 def test_files_to_be_streamed_are_checked_once_and_it_is_said_each_time(
     damaged: Path, cache: Cache, decoded_names: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    small = dataclasses.replace(cache, limit=1, memory=0)
+    small = dataclasses.replace(cache, limit=1, memory_without_room=0)
     with pytest.raises(BadImageError, match=NAMES[2]):
         small.load(job(damaged))
     decoded_names.clear()
@@ -420,7 +420,7 @@ def test_files_to_be_streamed_are_checked_once_and_it_is_said_each_time(
 
 
 def test_a_streamed_set_moves_into_the_cache_when_there_is_room(photos: Path, cache: Cache) -> None:
-    assert dataclasses.replace(cache, limit=1, memory=0).load(job(photos)).streamed
+    assert dataclasses.replace(cache, limit=1, memory_without_room=0).load(job(photos)).streamed
     assert not cache.load(job(photos)).streamed
     assert json.loads((cache.folder / job(photos).key / "entry.json").read_text())["streamed"] is False
     assert len(cache.entries()) == 1
@@ -432,7 +432,7 @@ def test_the_disk_keeps_its_reserve(
 ) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 0, free))
-    assert dataclasses.replace(cache, reserve=1000, memory=0).load(job(photos)).streamed == streamed
+    assert dataclasses.replace(cache, reserve=1000, memory_without_room=0).load(job(photos)).streamed == streamed
 
 
 def test_a_small_set_is_decoded_into_memory_where_the_disk_is_full(

@@ -419,6 +419,118 @@ def test_any_shape_fits(height: int, width: int, resize: Resize, channels: int) 
     assert resize == "pad" or fitted.min() == 9
 
 
+# ---- shrinking while decoding
+
+
+def photo(height: int, width: int, channels: int = 3) -> NDArray[np.uint8]:
+    """Slopes, edges and some noise (H, W, C)."""
+    rows, columns = np.mgrid[:height, :width]
+    slopes = [60 * np.sin(rows / 61) + 40 * np.cos(columns / (37 + 9 * channel)) for channel in range(channels)]
+    discs = 50.0 * ((rows // 97 + columns // 71) % 2)
+    noise = np.random.default_rng(0).normal(0, 8, (height, width, channels))
+    pixels: NDArray[np.uint8] = (
+        (128 + np.stack(slopes, 2) + discs[..., np.newaxis] + noise).clip(0, 255).astype(np.uint8)
+    )
+    return pixels
+
+
+def spec(height: int, width: int, channels: int = 3, **rule: Any) -> InputSpec:
+    return InputSpec(height, width, channels, (0.5,) * channels, (0.5,) * channels, ("a", "b"), **rule)
+
+
+@pytest.fixture
+def decoded_sizes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """(width, height) of what the decoders have given so far, before it was fitted."""
+    sizes: list[tuple[int, int]] = []
+
+    def noted(image: Image.Image, channels: int, name: str) -> Image.Image:
+        flat = module_flat(image, channels, name)
+        sizes.append(flat.size)
+        return flat
+
+    module_flat = module._flat
+    monkeypatch.setattr(module, "_flat", noted)
+    return sizes
+
+
+def difference(data: bytes, target: InputSpec) -> tuple[float, float]:
+    """Root of the mean square and largest difference between `load_image` and the fit of the whole image."""
+    whole = fit(
+        decode(data, channels=target.channels), target.height, target.width, target.resize, target.interpolation
+    )
+    off = np.abs(load_image(data, target).astype(float) - whole)
+    return float(np.sqrt((off**2).mean())), float(off.max())
+
+
+@pytest.mark.parametrize(
+    ("size", "factor"),  # the shorter side of the photo must have three times 32 pixels after shrinking
+    [(95, 1), (184, 1), (192, 2), (376, 2), (384, 4), (760, 4), (768, 8), (2048, 8)],
+)
+def test_the_decoder_of_a_photo_shrinks_as_far_as_three_times_the_target(
+    size: int, factor: int, decoded_sizes: list[tuple[int, int]]
+) -> None:
+    load_image(encoded(np.zeros((size, size + 16, 3), np.uint8), "JPEG"), spec(32, 32))
+    assert decoded_sizes == [((size + 16) // factor, size // factor)]
+
+
+@pytest.mark.parametrize("resize", ["crop", "squash", "pad"])
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "lanczos"])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_nobody_sees_that_the_decoder_has_shrunk(
+    resize: Resize, interpolation: Interpolation, progressive: bool, decoded_sizes: list[tuple[int, int]]
+) -> None:
+    data = encoded(photo(400, 480), "JPEG", quality=90, progressive=progressive)
+    root_mean_square, largest = difference(data, spec(32, 32, resize=resize, interpolation=interpolation))
+    assert decoded_sizes == [(480, 400), (120, 100)]
+    assert 0 < root_mean_square < 1  # of 255: above 48 dB
+    assert largest <= 6
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+def test_a_photo_that_lies_is_shrunk_and_turned(orientation: int, decoded_sizes: list[tuple[int, int]]) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    assert difference(encoded(photo(400, 560), "JPEG", exif=exif, quality=90), spec(40, 30))[1] <= 6
+    whole, shrunk = decoded_sizes
+    assert shrunk == (whole[0] // 2, whole[1] // 2)
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_grey_and_printed_photos_are_shrunk_too(mode: str, channels: int, decoded_sizes: list[tuple[int, int]]) -> None:
+    data = encoded(Image.fromarray(photo(400, 480)).convert(mode), "JPEG", quality=90)
+    assert difference(data, spec(32, 32, channels))[1] <= 6
+    assert decoded_sizes[1] == (120, 100)
+
+
+def test_a_photo_with_a_second_picture_behind_it_is_shrunk_too(decoded_sizes: list[tuple[int, int]]) -> None:
+    first, second = Image.fromarray(photo(400, 480)), Image.new("RGB", (480, 400))
+    data = encoded(first, "MPO", save_all=True, append_images=[second], quality=90)
+    assert difference(data, spec(32, 32))[1] <= 6
+    assert decoded_sizes[1] == (120, 100)
+
+
+@pytest.mark.parametrize(
+    ("data", "target"),
+    [
+        pytest.param(encoded(photo(400, 480), "PNG"), spec(32, 32), id="no JPEG"),
+        pytest.param(encoded(photo(401, 480), "JPEG"), spec(32, 32), id="odd side"),
+        pytest.param(encoded(photo(400, 480), "JPEG"), spec(32, 32, interpolation="nearest"), id="single pixels"),
+        pytest.param(encoded(photo(375, 500), "JPEG"), spec(224, 224), id="hardly larger"),
+        pytest.param(encoded(photo(30, 40), "JPEG"), spec(64, 64), id="smaller"),
+    ],
+)
+def test_all_others_are_the_fit_of_the_whole_image_bit_for_bit(data: bytes, target: InputSpec) -> None:
+    assert difference(data, target) == (0, 0)
+
+
+@pytest.mark.parametrize("part", [0.02, 0.5, 0.95])
+def test_a_photo_that_ends_too_soon_is_refused_though_it_is_shrunk(part: float) -> None:
+    whole = encoded(photo(400, 480), "JPEG")
+    with pytest.raises(BadImageError, match=r"photo\.jpg is (damaged|not an image)"):
+        load_image(whole[: int(part * len(whole))], spec(32, 32), name="photo.jpg")
+
+
 def test_load_image_is_decode_then_fit(tmp_path: Path) -> None:
     spec = InputSpec(4, 6, 3, (0.5,) * 3, (0.5,) * 3, ("a", "b"), "pad", "lanczos")
     content = encoded(np.random.default_rng(2).integers(0, 256, (20, 20, 3), np.uint8))

@@ -8,10 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from eyebright.core.errors import BadImageError
+from eyebright.core.input_spec import InputSpec
 from eyebright.data import streaming as module
+from eyebright.data.decode import load_image
 from eyebright.data.image_files import open_files
+from eyebright.data.names import Names
 from eyebright.data.streaming import Decoding, StreamedPixels, decode_in_order
 from tests.data.pictures import picture, pngs, write_tree
 
@@ -38,7 +42,7 @@ def test_a_bad_one_stands_in_its_place(tmp_path: Path) -> None:
 
 def test_no_files_give_no_images(tmp_path: Path) -> None:
     files = open_files(write_tree(tmp_path, pngs("cat/a.png")))
-    assert list(decode_in_order(files, (), SAME)) == []
+    assert list(decode_in_order(files, Names.of(()), SAME)) == []
 
 
 def test_only_a_few_are_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,6 +69,16 @@ def test_large_images_make_small_tasks(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(module, "_TASK_BYTES", 1)
     files = open_files(write_tree(tmp_path, pngs(*NAMES[:3])))
     assert len(list(decode_in_order(files, files.names, SAME))) == 3
+
+
+@pytest.mark.parametrize("size", [64, 800])
+def test_training_and_prediction_see_the_same_bits(tmp_path: Path, size: int) -> None:
+    (tmp_path / "cat").mkdir()
+    Image.fromarray(picture(1, size, size)).save(tmp_path / "cat/a.jpg")
+    spec = InputSpec(40, 30, 3, (0.5,) * 3, (0.5,) * 3, ("a", "b"), "pad", "bicubic")
+    decoding = Decoding(spec.height, spec.width, spec.channels, spec.resize, spec.interpolation)
+    predicted = load_image(tmp_path / "cat/a.jpg", spec)
+    assert np.array_equal(decoding.pixels(open_files(tmp_path), "cat/a.jpg"), predicted)
 
 
 def test_streamed_pixels_are_read_by_row(tmp_path: Path) -> None:

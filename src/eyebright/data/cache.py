@@ -1,11 +1,11 @@
-"""Decoded images on the disk: each set is decoded once, then mapped into memory.
+"""Decoded images on the disk: each set is decoded once, then read from one file, row by row.
 
     FOLDER/KEY/entry.json    what it is; the time of its last change is the time of the last use
-    FOLDER/KEY/pixels.npy    (M, H, W, C) uint8; absent where the files were only checked, for streaming
+    FOLDER/KEY/pixels.npy    a `PixelFile` (M, H, W, C); absent where the files were only checked, for streaming
     FOLDER/KEY.lock          held while an entry is being made
     FOLDER/.KEY.*.tmp/       an entry that is being made; left over where its maker was killed
 
-KEY is a hash of the names and stamps of the files (see `ImageFiles.stamp`), of the `Decoding` and of the
+KEY is a hash of the names and stamps of the files (see `ImageFiles.stamps`), of the `Decoding` and of the
 version of the decoder. An entry comes into being by renaming a folder, so it is whole or not there.
 """
 
@@ -20,11 +20,9 @@ import json
 import logging
 import os
 import shutil
-import sys
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import platformdirs
@@ -37,16 +35,18 @@ from eyebright.core.settings.data import OnBadImage
 from eyebright.data.decode import DECODER_VERSION, bad_image
 from eyebright.data.image_files import ImageFiles
 from eyebright.data.image_set import BadImage, Pixels
+from eyebright.data.names import Names
+from eyebright.data.pixel_file import PixelFile, is_open, pixel_writer
 from eyebright.data.progress import Progress
 from eyebright.data.streaming import Decoding, StreamedPixels, decode_in_order
 
-if sys.platform != "win32":
-    import fcntl
-
 # All entries together: some 400,000 colour images of 128x128, and a share of a laptop's disk that nobody misses.
 CACHE_BYTES = 20 << 30
-# Sets up to this size are held in memory: no page faults, and far below what training needs beside it.
-MEMORY_BYTES = 1 << 30
+# Sets up to this size are held in memory, as CIFAR-10 is (180 MB): far below what training needs beside it. Larger ones
+# stay in their file, so that memory does not grow with the set; an image costs no more to read than to copy.
+MEMORY_BYTES = 256 << 20
+# The same where the disk has no room for the set: memory is still cheaper than to decode it again in every epoch.
+MEMORY_WITHOUT_ROOM_BYTES = 1 << 30
 # Left free on the disk, for the checkpoints of the run that is about to start.
 RESERVE_BYTES = 1 << 30
 
@@ -67,7 +67,7 @@ class Decoded:
     Attributes
     ----------
     pixels : (M, H, W, C).
-    rows : (M,) int64, which of the files each image is; the bad ones are missing.
+    rows : (M,) int64, the row of its file among `ImageFiles.names`; those of bad ones are missing.
     bad : files that were left out.
     key : BLAKE2b of all pixels: the same on every machine that decodes alike.
     streamed : whether the files are decoded each time they are asked for, because the pixels fit nowhere.
@@ -102,7 +102,7 @@ class CacheEntry:
 
 @dataclasses.dataclass(frozen=True)
 class _Record:
-    """What entry.json holds: `bad` has (position, reason) of each file that was left out."""
+    """What entry.json holds: `bad` has (position in the job, reason) of each file that was left out."""
 
     source: str
     n: int
@@ -117,7 +117,8 @@ class DecodeJob:
 
     Attributes
     ----------
-    files, names : where the files are, and which of them, in order.
+    files : where the files are.
+    rows : (R,) int64, which of them, in order.
     decoding : what their pixels shall be.
     source : name of the data set, for the log and for `CacheEntry`.
     on_bad_image : stop at a file that cannot be decoded ("error"), or leave it out ("skip").
@@ -125,22 +126,27 @@ class DecodeJob:
     """
 
     files: ImageFiles
-    names: Sequence[str]
+    rows: NDArray[np.int64]
     decoding: Decoding
     source: str
     on_bad_image: OnBadImage = "error"
     progress: Progress | None = None
 
+    @functools.cached_property
+    def names(self) -> Names:
+        """(R,) of the files."""
+        return self.files.names.take(self.rows)
+
     @property
     def needed(self) -> int:
         """Bytes of all pixels."""
-        return len(self.names) * self.decoding.image_bytes
+        return len(self.rows) * self.decoding.image_bytes
 
     @functools.cached_property
     def key(self) -> str:
         """Hash of the content, the decoding and the version of the decoder: 32 hex digits."""
         digest = hashlib.blake2b(digest_size=16)
-        digest.update(self.files.signature(self.names).encode())
+        digest.update(self.files.signature(self.rows).encode())
         digest.update(repr((dataclasses.astuple(self.decoding), DECODER_VERSION)).encode())
         return digest.hexdigest()
 
@@ -148,7 +154,7 @@ class DecodeJob:
         """Decode all files, give the good images (H, W, C) to `write` in order, and say what became of them."""
         digest = hashlib.blake2b(repr(self.decoding.shape).encode(), digest_size=16)
         bad: list[tuple[int, str]] = []
-        total = len(self.names)
+        total = len(self.rows)
         with contextlib.closing(decode_in_order(self.files, self.names, self.decoding)) as decoded:
             for position, image in enumerate(decoded):
                 if not isinstance(image, BadImageError):
@@ -174,10 +180,10 @@ class DecodeJob:
         for position, reason in record.bad:
             if self.on_bad_image == "error":
                 raise bad_image(self.files.full_name(self.names[position]), reason)
-        rows = np.delete(np.arange(len(self.names), dtype=np.int64), [position for position, _ in record.bad])
+        rows = np.delete(self.rows, [position for position, _ in record.bad])
         if pixels is None:
             _logger.warning("%s: %s; each one is decoded every time it is used, which is slow", self.source, _NO_ROOM)
-            pixels = StreamedPixels(self.files, [self.names[row] for row in rows.tolist()], self.decoding)
+            pixels = StreamedPixels(self.files, self.files.names.take(rows), self.decoding)
         bad = tuple(BadImage(self.names[position], reason) for position, reason in record.bad)
         return Decoded(pixels, rows, bad, record.content, record.streamed)
 
@@ -195,14 +201,16 @@ class Cache:
     Attributes
     ----------
     folder : see `cache_folder`; made when it is needed.
-    limit : bytes of all entries together; the least recently used give way, never one that is mapped.
+    limit : bytes of all entries together; the least recently used give way, never one that is in use.
     memory : bytes up to which a set is held in memory.
+    memory_without_room : the same where it does not fit in the cache.
     reserve : bytes that stay free on the disk.
     """
 
     folder: Path
     limit: int = CACHE_BYTES
     memory: int = MEMORY_BYTES
+    memory_without_room: int = MEMORY_WITHOUT_ROOM_BYTES
     reserve: int = RESERVE_BYTES
 
     def load(self, job: DecodeJob) -> Decoded:
@@ -229,9 +237,9 @@ class Cache:
         return sorted(entries, key=lambda entry: entry.last_used, reverse=True)
 
     def clear(self) -> int:
-        """Remove all entries but those that a process has mapped, and return how many bytes that freed."""
+        """Remove all entries but those that a process is using, and return how many bytes that freed."""
         self._remove_leftovers()
-        unused = [entry for entry in self.entries() if not _is_mapped(self.folder / entry.key / _PIXELS)]
+        unused = [entry for entry in self.entries() if not is_open(self.folder / entry.key / _PIXELS)]
         return sum(entry.bytes for entry in unused if self._remove(entry.key))
 
     def _open(self, job: DecodeJob) -> Decoded | None:
@@ -251,9 +259,9 @@ class Cache:
             os.utime(path / _RECORD)
         return job.result(record, pixels)
 
-    def _pixels(self, path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-        """(M, H, W, C), in memory or mapped. A file of another shape or length raises ValueError."""
-        pixels: NDArray[np.uint8] = np.load(path) if path.stat().st_size <= self.memory else _mapped(path)
+    def _pixels(self, path: Path, shape: tuple[int, ...]) -> Pixels:
+        """(M, H, W, C), in memory or in the file. A file of another shape or length raises ValueError."""
+        pixels: Pixels = np.load(path) if path.stat().st_size <= self.memory else PixelFile(path)
         if pixels.shape != shape:
             raise ValueError(f"{path} holds {pixels.shape}, not {shape}")
         return pixels
@@ -285,9 +293,9 @@ class Cache:
 
     def _without_room(self, job: DecodeJob) -> Decoded:
         """Decode into memory if the pixels fit there; else only check the files, to be streamed."""
-        if job.needed <= self.memory:
+        if job.needed <= self.memory_without_room:
             _logger.warning("%s: %s; they are decoded into memory, and again the next time", job.source, _NO_ROOM)
-            images = np.empty((len(job.names), *job.decoding.shape), np.uint8)
+            images = np.empty((len(job.rows), *job.decoding.shape), np.uint8)
             free = iter(images)
             record = job.decode(lambda image: np.copyto(next(free), image))
             return job.result(record, images[: record.n])
@@ -306,7 +314,7 @@ class Cache:
             if not entries:
                 return None
             oldest = entries.pop()
-            if not _is_mapped(self.folder / oldest.key / _PIXELS):
+            if not is_open(self.folder / oldest.key / _PIXELS):
                 victims.append(oldest.key)
                 used -= oldest.bytes
                 free += oldest.bytes
@@ -372,48 +380,9 @@ class Cache:
 
 def _write(job: DecodeJob, folder: Path) -> None:
     """Decode the images of `job` into an entry."""
-    with (folder / _PIXELS).open("wb") as file:
-        _write_header(file, (len(job.names), *job.decoding.shape))
-        start = file.tell()
-        # Written, not mapped: on a full disk a write fails with an error, a mapped page kills the process.
-        record = job.decode(lambda image: file.write(image.data))
-        file.seek(0)
-        _write_header(file, (record.n, *job.decoding.shape))  # fewer images, if some were bad
-        if file.tell() != start:
-            raise RuntimeError("NumPy wrote headers of different lengths")
-        file.flush()
-        os.fsync(file.fileno())
+    with pixel_writer(folder / _PIXELS, len(job.rows), job.decoding.shape) as writer:
+        record = job.decode(writer.write)
     _write_record(folder, record)
-
-
-def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
-    # NumPy pads the header so that the first axis may change without moving the data.
-    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-
-
-def _mapped(path: Path) -> NDArray[np.uint8]:
-    """A .npy file mapped into memory. It is locked (shared) as long as the array lives, see `_is_mapped`."""
-    with path.open("rb") as file:
-        if sys.platform != "win32":
-            with contextlib.suppress(OSError):  # a file system without locks: removing a mapped file is safe there
-                fcntl.flock(file, fcntl.LOCK_SH)  # the map keeps a duplicate of the file, and so the lock
-        np.lib.format.read_magic(file)
-        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-        return np.memmap(file, dtype, "r", file.tell(), shape)
-
-
-def _is_mapped(path: Path) -> bool:
-    """Whether a process, this one included, has the file mapped. Windows refuses to remove such a file by itself."""
-    if sys.platform == "win32":
-        return False
-    try:
-        with path.open("rb+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # it does not exist, or the file system has no locks
-        return False
-    return False
 
 
 def _write_record(folder: Path, record: _Record) -> None:

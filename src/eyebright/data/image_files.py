@@ -1,8 +1,15 @@
-"""The image files of a folder or a zip: which there are, their bytes, and a signature of their content."""
+"""The image files of a folder or a zip: which there are, their bytes, and a signature of their content.
+
+A million files are listed in some 150 MB, of which 70 stay: names, folders and stamps are arrays, packed folder by
+folder. A zip needs 850 bytes a member for a moment, since Python's zipfile unpacks the whole table
+(benchmarks/index_scale.py).
+"""
 
 from __future__ import annotations
 
 import abc
+import array
+import bisect
 import dataclasses
 import hashlib
 import logging
@@ -11,11 +18,14 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
 
 from eyebright.core.errors import DataError
 from eyebright.data.decode import EXTENSIONS, MAX_FILE_BYTES, Header, bad_image, read_bytes, read_header
+from eyebright.data.names import Names
 
 _logger = logging.getLogger("eyebright")
 
@@ -26,6 +36,8 @@ _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, ..., length of the name,
 _LOCAL_SIGNATURE = b"PK\3\4"
 _ENCRYPTED = 0x1  # bit of ZipInfo.flag_bits
 
+_SIGNED_AT_ONCE = 65_536  # files whose names and stamps are hashed at a time: bounds the memory
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ImageFiles(abc.ABC):
@@ -34,13 +46,17 @@ class ImageFiles(abc.ABC):
     Attributes
     ----------
     root : the folder or zip.
-    names : image files relative to `root`, with "/" between folders, sorted.
+    names : (M,) image files relative to `root`, with "/" between folders, sorted.
     folders : all folders, also those without images, sorted.
+    parents : (M,) int32, the position in `folders` of the folder that each image lies in; -1 where that is `root`.
+    stamps : (M, S) int64, what changes when the content of a file changes, known without reading it.
     """
 
     root: Path
-    names: tuple[str, ...]
+    names: Names
     folders: tuple[str, ...]
+    parents: NDArray[np.int32]
+    stamps: NDArray[np.int64]
 
     @abc.abstractmethod
     def read(self, name: str) -> bytes:
@@ -60,19 +76,17 @@ class ImageFiles(abc.ABC):
         BadImageError : it is not an image.
         """
 
-    @abc.abstractmethod
-    def stamp(self, name: str) -> str:
-        """What changes when the content of the file changes, known without reading it."""
-
     def full_name(self, name: str) -> str:
         """The name by which the user finds the file."""
         return f"{self.root}/{name}"
 
-    def signature(self, names: Iterable[str]) -> str:
-        """BLAKE2b of the names and stamps, in this order: 32 hex digits."""
+    def signature(self, rows: NDArray[np.int64]) -> str:
+        """BLAKE2b of the names and stamps of these files (R,), in this order: 32 hex digits."""
         digest = hashlib.blake2b(digest_size=16)
-        for name in names:
-            digest.update(f"{name}\0{self.stamp(name)}\n".encode("utf-8", "surrogateescape"))
+        for first in range(0, len(rows), _SIGNED_AT_ONCE):
+            chunk = rows[first : first + _SIGNED_AT_ONCE]
+            names = self.names.take(chunk)
+            digest.update(names.lengths.tobytes() + names.packed() + self.stamps[chunk].tobytes())
         return digest.hexdigest()
 
 
@@ -83,48 +97,55 @@ class FolderFiles(ImageFiles):
     The second time (ctime) cannot be set, so it tells pictures of one size apart that an archive gave one date.
     """
 
-    stamps: Mapping[str, str]
-
     def read(self, name: str) -> bytes:
         return read_bytes(self.root / name)
 
     def header(self, name: str) -> Header:
         return read_header(self.root / name)
 
-    def stamp(self, name: str) -> str:
-        return self.stamps[name]
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ZipFiles(ImageFiles):
-    """Members of a zip, read without extracting; the stamp is the checksum and the size."""
+    """Members of a zip, read without extracting; the stamp is the checksum and the size.
 
-    members: Mapping[str, zipfile.ZipInfo]
+    Attributes
+    ----------
+    offsets : (M,) int64, where the local header of each member begins.
+    packed_sizes : (M,) int64, bytes in the zip.
+    deflated : (M,) bool; the others are stored as they are.
+    """
+
+    offsets: NDArray[np.int64]
+    packed_sizes: NDArray[np.int64]
+    deflated: NDArray[np.bool_]
 
     def read(self, name: str) -> bytes:
         # Not through one shared ZipFile: it counts its open members without a lock, and after a fork the
         # processes would move one common file position.
-        member = self.members[name]
+        row = self._row(name)
+        checksum, size = self.stamps[row].tolist()
         try:
             with self.root.open("rb") as archive:
-                archive.seek(member.header_offset)
+                archive.seek(int(self.offsets[row]))
                 signature, *lengths = _LOCAL_HEADER.unpack(archive.read(_LOCAL_HEADER.size))
                 archive.seek(sum(lengths), os.SEEK_CUR)
-                content = archive.read(member.compress_size)
-            if member.compress_type == zipfile.ZIP_DEFLATED:
-                content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(content, member.file_size + 1)
+                content = archive.read(int(self.packed_sizes[row]))
+            if self.deflated[row]:
+                content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(content, size + 1)
         except (OSError, struct.error, zlib.error) as error:
             raise bad_image(self.full_name(name), f"cannot be read from the zip: {error}") from error
-        if signature != _LOCAL_SIGNATURE or len(content) != member.file_size or zlib.crc32(content) != member.CRC:
+        if signature != _LOCAL_SIGNATURE or len(content) != size or zlib.crc32(content) != checksum:
             raise bad_image(self.full_name(name), "is damaged in the zip: its checksum does not match")
         return content
 
     def header(self, name: str) -> Header:
         return read_header(self.read(name), self.full_name(name))
 
-    def stamp(self, name: str) -> str:
-        member = self.members[name]
-        return f"{member.CRC:08x}:{member.file_size}"
+    def _row(self, name: str) -> int:
+        row = bisect.bisect_left(self.names, name)
+        if row == len(self.names) or self.names[row] != name:
+            raise KeyError(name)
+        return row
 
 
 def open_files(path: Path) -> ImageFiles:
@@ -142,47 +163,125 @@ def open_files(path: Path) -> ImageFiles:
 
 
 def _list_folder(root: Path) -> FolderFiles:
-    stamps: dict[str, str] = {}
-    folders: list[str] = []
-    ignored = 0
-    for name, status in _walk(root, "", (_identity(root.stat()),)):
-        if status is not None and stat.S_ISDIR(status.st_mode):
-            folders.append(name)
-        elif status is not None and stat.S_ISREG(status.st_mode) and _is_image(name):
-            stamps[name] = f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"
-        else:
-            ignored += 1
-    _report_ignored(root, ignored)
-    return FolderFiles(root, tuple(sorted(stamps)), tuple(sorted(folders)), stamps)
+    listing = _Listing()
+    listing.visit(root, "", (_identity(root.stat()),))
+    _report_ignored(root, listing.ignored)
+    folders = tuple(sorted(listing.folders))
+    position = {name: number for number, name in enumerate(folders)}
+    parents = np.array([position.get(run.folder, -1) for run in listing.runs], np.int32)
+    stamps = [np.empty((0, 3), np.int64), *(run.stamps for run in listing.runs)]
+    return FolderFiles(
+        root,
+        Names.join([run.names for run in listing.runs]),
+        folders,
+        np.repeat(parents, [len(run.names) for run in listing.runs]),
+        np.concatenate(stamps),
+    )
 
 
-def _walk(
-    folder: Path, prefix: str, inside: tuple[tuple[int, int], ...]
-) -> Iterator[tuple[str, os.stat_result | None]]:
-    """All entries below `folder` with their status (None: a broken link).
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Run:
+    """Images of one folder that follow each other in the order of all names.
 
-    Links are followed, except back to a folder that we are `inside` of, which would never end.
+    Attributes
+    ----------
+    folder : "" is the root.
+    names, stamps : see `ImageFiles`.
     """
-    try:
-        entries = list(os.scandir(folder))
-    except OSError as error:
-        raise DataError(
-            f"the folder {folder} cannot be listed: {error.strerror}.", "Make it readable, or remove it."
-        ) from error
-    for entry in entries:
-        name = prefix + entry.name
+
+    folder: str
+    names: Names
+    stamps: NDArray[np.int64]
+
+
+class _Listing:
+    """What a walk through a folder has found so far.
+
+    Attributes
+    ----------
+    runs : the images; joined they are sorted by name.
+    folders : all folders, in no order.
+    ignored : number of files that are hidden or no images.
+    """
+
+    def __init__(self) -> None:
+        self.runs: list[_Run] = []
+        self.folders: list[str] = []
+        self.ignored = 0
+
+    def visit(self, folder: Path, name: str, inside: tuple[tuple[int, int], ...]) -> None:
+        """Take in all that lies below `folder`, which is called `name` below the root.
+
+        Links are followed, except back to a folder that we are `inside` of, which would never end.
+        """
+        entries, stamps = self._entries(folder)
+        # A folder with its "/" takes the place that the names below it have among all names.
+        order = sorted(range(len(entries)), key=entries.__getitem__)
+        prefix = f"{name}/" if name else ""
+        begin = 0
+        for end, row in enumerate(order):
+            entry = entries[row]
+            if entry.endswith("/"):
+                self._add_run(name, order[begin:end], entries, stamps)
+                begin = end + 1
+                self._enter(folder / entry, prefix + entry.removesuffix("/"), inside)
+        self._add_run(name, order[begin:], entries, stamps)
+
+    def _entries(self, folder: Path) -> tuple[list[str], NDArray[np.int64]]:
+        """Names of the folders (with "/") and images in `folder`, and the stamps (E, 3) of all; folders have zeros."""
+        entries: list[str] = []
+        stamps = array.array("q")
         try:
-            status = entry.stat()
-        except OSError:
-            yield name, None
-            continue
-        if not stat.S_ISDIR(status.st_mode):
-            yield name, status
-        elif _identity(status) in inside:
-            _logger.warning("%s links back to a folder that it lies in; not followed", folder / entry.name)
-        elif not _is_clutter(entry.name):
-            yield name, status
-            yield from _walk(folder / entry.name, f"{name}/", (*inside, _identity(status)))
+            with os.scandir(folder) as scan:
+                for entry in scan:
+                    if _is_folder(entry):
+                        if not _is_clutter(entry.name):
+                            entries.append(f"{entry.name}/")
+                            stamps.extend((0, 0, 0))
+                    elif _is_image(entry.name) and (status := _regular(entry)):
+                        entries.append(entry.name)
+                        stamps.extend((status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+                    else:
+                        self.ignored += 1
+        except OSError as error:
+            raise _unreadable(folder, error) from error
+        return entries, np.array(stamps, np.int64).reshape(-1, 3)
+
+    def _enter(self, folder: Path, name: str, inside: tuple[tuple[int, int], ...]) -> None:
+        try:
+            identity = _identity(folder.stat())
+        except OSError as error:
+            raise _unreadable(folder, error) from error
+        if identity in inside:
+            _logger.warning("%s links back to a folder that it lies in; not followed", folder)
+        else:
+            self.folders.append(name)
+            self.visit(folder, name, (*inside, identity))
+
+    def _add_run(self, folder: str, rows: list[int], entries: list[str], stamps: NDArray[np.int64]) -> None:
+        if rows:
+            prefix = f"{folder}/" if folder else ""
+            self.runs.append(_Run(folder, Names.of(prefix + entries[row] for row in rows), stamps[rows]))
+
+
+def _unreadable(folder: Path, error: OSError) -> DataError:
+    return DataError(f"the folder {folder} cannot be listed: {error.strerror}.", "Make it readable, or remove it.")
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _regular(entry: os.DirEntry[str]) -> os.stat_result | None:
+    """The status of a file; None for a pipe and the like, and for a broken link."""
+    try:
+        status = entry.stat()
+    except OSError:
+        return None
+    return status if stat.S_ISREG(status.st_mode) else None
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:
@@ -190,6 +289,25 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
 
 
 def _list_zip(path: Path) -> ZipFiles:
+    members, folders, ignored = _members(path)
+    _report_ignored(path, ignored)
+    names = sorted(members)
+    position = {name: number for number, name in enumerate(sorted(folders))}
+    infos = [members[name] for name in names]
+    return ZipFiles(
+        path,
+        Names.of(names),
+        tuple(position),
+        np.array([position.get(name.rpartition("/")[0], -1) for name in names], np.int32),
+        np.array([(info.CRC, info.file_size) for info in infos], np.int64).reshape(-1, 2),
+        np.array([info.header_offset for info in infos], np.int64),
+        np.array([info.compress_size for info in infos], np.int64),
+        np.array([info.compress_type == zipfile.ZIP_DEFLATED for info in infos], np.bool_),
+    )
+
+
+def _members(path: Path) -> tuple[dict[str, zipfile.ZipInfo], set[str], int]:
+    """The images of a zip by name, its folders, and how many other files it has."""
     try:
         with zipfile.ZipFile(path) as archive:
             listed = {member.filename.replace("\\", "/"): member for member in archive.infolist()}
@@ -209,12 +327,11 @@ def _list_zip(path: Path) -> ZipFiles:
         if name.endswith("/"):
             if not _is_clutter(path_inside.name):
                 folders.add(str(path_inside))
-        elif _is_image(name):
+        elif _is_image(path_inside.name):
             members[str(path_inside)] = _checked(path, member)
         else:
             ignored += 1
-    _report_ignored(path, ignored)
-    return ZipFiles(path, tuple(sorted(members)), tuple(sorted(folders)), members)
+    return members, folders, ignored
 
 
 def _checked(path: Path, member: zipfile.ZipInfo) -> zipfile.ZipInfo:
@@ -239,9 +356,10 @@ def _is_clutter(part: str) -> bool:
     return part.startswith(".") or part in _CLUTTER
 
 
-def _is_image(name: str) -> bool:
-    path = PurePosixPath(name)
-    return not _is_clutter(path.name) and path.suffix.lower() in EXTENSIONS
+def _is_image(file: str) -> bool:
+    """By the name of the file, without folders."""
+    _, dot, extension = file.rpartition(".")
+    return dot + extension.lower() in EXTENSIONS and not _is_clutter(file)
 
 
 def _report_ignored(root: Path, ignored: int) -> None:

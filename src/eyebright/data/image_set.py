@@ -20,7 +20,7 @@ _HASH_CHUNK_BYTES = 64 << 20
 
 
 class Pixels(Protocol):
-    """Random access to images of one size: an array, a memory map, or files decoded on demand."""
+    """Random access to images of one size: an array, one file of pixels, or image files decoded on demand."""
 
     @property
     def shape(self) -> tuple[int, ...]:

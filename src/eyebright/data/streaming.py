@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from eyebright.core.errors import BadImageError
 from eyebright.core.input_spec import Interpolation, Resize
 from eyebright.core.processor import available_threads
-from eyebright.data.decode import decode, fit
+from eyebright.data.decode import load_image
 from eyebright.data.image_files import ImageFiles
+from eyebright.data.names import Names
 
-# One task decodes this much at most: enough that handing it to a thread costs nothing beside it, little
+# One task decodes this much at most: enough that handing it to a thread (some 50 us) costs nothing beside it, little
 # enough that the tasks under way (two a thread) stay far below the size of any memory.
 _TASK_IMAGES = 64
-_TASK_BYTES = 8 << 20
+_TASK_BYTES = 2 << 20
 
 _MOST_THREADS = 32  # beyond it Python's lock or the disk is the bound, not the cores
 
@@ -60,8 +61,7 @@ class Decoding:
         ------
         BadImageError : it cannot be read or decoded.
         """
-        image = decode(files.read(name), channels=self.channels, name=files.full_name(name))
-        return fit(image, self.height, self.width, self.resize, self.interpolation)
+        return load_image(files.read(name), self, name=files.full_name(name))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -72,7 +72,7 @@ class StreamedPixels:
     """
 
     files: ImageFiles
-    names: Sequence[str]
+    names: Names
     decoding: Decoding
 
     @property
@@ -87,17 +87,16 @@ class StreamedPixels:
         ------
         BadImageError : a file has been changed or removed since it was checked.
         """
-        wanted = [self.names[row] for row in rows]
-        images = np.empty((len(wanted), *self.decoding.shape), np.uint8)
+        images = np.empty((len(rows), *self.decoding.shape), np.uint8)
         with ThreadPoolExecutor(_threads(), thread_name_prefix="decode") as pool:
-            decoded = pool.map(lambda name: self.decoding.pixels(self.files, name), wanted)
+            decoded = pool.map(lambda name: self.decoding.pixels(self.files, name), self.names.take(rows))
             for position, image in enumerate(decoded):
                 images[position] = image
         return images
 
 
 def decode_in_order(
-    files: ImageFiles, names: Sequence[str], decoding: Decoding
+    files: ImageFiles, names: Names, decoding: Decoding
 ) -> Generator[NDArray[np.uint8] | BadImageError]:
     """Decode `names` in parallel and yield (H, W, C) of each in their order, or the error of a bad one.
 
@@ -118,9 +117,7 @@ def decode_in_order(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _decode_task(
-    files: ImageFiles, names: Sequence[str], decoding: Decoding
-) -> list[NDArray[np.uint8] | BadImageError]:
+def _decode_task(files: ImageFiles, names: Names, decoding: Decoding) -> list[NDArray[np.uint8] | BadImageError]:
     decoded: list[NDArray[np.uint8] | BadImageError] = []
     for name in names:
         try:

@@ -139,6 +139,24 @@ def test_some_classes_in_another_order(write: Write, tmp_path: Path) -> None:
     assert whole.labels.tolist() == [1, 1, 0]
 
 
+def test_folders_whose_names_begin_alike(write: Write, tmp_path: Path) -> None:
+    files = pngs("a/2.png", "a/deep/0.png", "a/1.png", "a-b/2.png", "a b/3.png", "a/deep-er/0.png")
+    whole = read(write(tmp_path, files))["all"]
+    assert whole.classes == ("a", "a b", "a-b")
+    assert whole.names == sorted(files)
+    assert [whole.classes[label] for label in whole.labels] == [name.split("/")[0] for name in whole.names]
+    assert np.array_equal(whole.images, np.stack([as_it_is(name, files) for name in whole.names]))
+
+
+def test_bad_images_move_no_label(write: Write, tmp_path: Path) -> None:
+    files = {**SPLITS, "train/a/0.png": b"text", "val/a/9.png": b"", "test/b/7.png": b"text"}
+    parts = read(write(tmp_path, files), on_bad_image="skip")
+    good = read(write(tmp_path / "good", SPLITS))
+    for split, part in parts.items():
+        assert (part.names, part.labels.tolist()) == (good[split].names, good[split].labels.tolist())
+        assert np.array_equal(part.images, good[split].images)
+
+
 # ---- size and channels
 
 
@@ -290,7 +308,7 @@ def test_a_class_of_bad_images_only(write: Write, tmp_path: Path) -> None:
 def test_streamed_images_are_the_same(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path, SPLITS)
     cached = read(path)
-    no_room = Cache(tmp_path / "no_room", limit=0, memory=0)
+    no_room = Cache(tmp_path / "no_room", limit=0, memory_without_room=0)
     monkeypatch.setattr("eyebright.data.sources.folder.Cache", lambda _: no_room)
     streamed = read(path)
     assert isinstance(streamed["train"].store.pixels, StreamedPixels)

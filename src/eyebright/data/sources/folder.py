@@ -8,6 +8,7 @@ import logging
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eyebright.core.errors import BadImageError, DataError, nearest
 from eyebright.core.settings.data import DataSettings
@@ -100,21 +101,20 @@ def read_folder(
     files = open_files(path)
     layout = _find_layout(files)
     classes = _choose_classes(layout, settings.classes or defaults.classes)
-    label_of = {name: label for label, name in enumerate(classes)}
-    places = [place for place in layout.places if place.class_name in label_of]
-    _refuse_empty_classes(layout, places, classes)
-    names = [place.name for place in places]
-    decoding = _choose_decoding(files, names, settings, defaults)
-    job = DecodeJob(files, names, decoding, defaults.source, settings.on_bad_image, progress)
+    split_of, label_of = _meanings(files, layout, classes)
+    rows = np.flatnonzero(label_of[files.parents] >= 0)
+    _refuse_empty_classes(layout, split_of[files.parents[rows]], label_of[files.parents[rows]], classes)
+    decoding = _choose_decoding(files, rows, settings, defaults)
+    job = DecodeJob(files, rows, decoding, defaults.source, settings.on_bad_image, progress)
     decoded = Cache(cache_folder()).load(job)
     if decoded.bad:
-        _logger.warning("%s: left out %d of %d images that cannot be decoded", path, len(decoded.bad), len(names))
-    places = [places[row] for row in decoded.rows.tolist()]
-    _refuse_empty_classes(layout, places, classes)
+        _logger.warning("%s: left out %d of %d images that cannot be decoded", path, len(decoded.bad), len(rows))
+    parents = files.parents[decoded.rows]
+    _refuse_empty_classes(layout, split_of[parents], label_of[parents], classes)
     store = ImageStore(
         pixels=decoded.pixels,
-        labels=np.array([label_of[place.class_name] for place in places], np.int64),
-        names=tuple(place.name for place in places),
+        labels=label_of[parents],
+        names=files.names.take(decoded.rows),
         classes=classes,
         source=defaults.source,
         bad=decoded.bad,
@@ -123,71 +123,72 @@ def read_folder(
         key=decoded.key,
         root=path,
     )
-    splits = np.array([place.split for place in places])
-    return {split: ImageSet(store, np.flatnonzero(splits == split), split) for split in layout.splits}
-
-
-@dataclasses.dataclass(frozen=True)
-class _Place:
-    """The file of one image, and what its folders say of it."""
-
-    name: str
-    split: str
-    class_name: str
+    return {
+        split: ImageSet(store, np.flatnonzero(split_of[parents] == number), split)
+        for number, split in enumerate(layout.splits)
+    }
 
 
 @dataclasses.dataclass(frozen=True)
 class _Layout:
-    """What the folders mean: for each split its class folders by class name; and the images."""
+    """What the folders mean.
+
+    Attributes
+    ----------
+    root : the folder or zip.
+    splits : for each split its class folders by class name.
+    """
 
     root: Path
     splits: dict[str, dict[str, str]]
-    places: list[_Place]
 
 
 def _find_layout(files: ImageFiles) -> _Layout:
-    if not files.names:
+    if not len(files.names):
         raise DataError(f"{files.root} holds no images.", _LAYOUT)
-    images = [tuple(name.split("/")) for name in files.names]
     folders = [tuple(name.split("/")) for name in files.folders]
-    level = _skip_wrappers(images, folders)
-    split_of = _find_splits(files.root, images, folders, level)
+    # Of the images only their folders matter, which are few. One right in the root has no position among them.
+    filled = [folders[position] if position >= 0 else () for position in np.unique(files.parents).tolist()]
+    level = _skip_wrappers(filled, folders)
+    split_of = _find_splits(files.root, filled, folders, level)
     if split_of:
         level += 1
-    loose = [image for image in images if len(image) < level + 2]
-    if loose:
-        raise DataError(
-            f"{files.root} has images in no class folder ({len(loose)}), the first is {'/'.join(loose[0])}.", _LAYOUT
-        )
+    _refuse_loose_images(files, folders, level)
     splits: dict[str, dict[str, str]] = {split: {} for split in _SPLITS.values() if split in split_of.values()}
     splits = splits or {"all": {}}
     for folder in folders:
         if len(folder) == level + 1:
             split = split_of[folder[level - 1]] if split_of else "all"
             splits[split][folder[level]] = "/".join(folder)
-    places = [
-        _Place(name, split_of[image[level - 1]] if split_of else "all", image[level])
-        for name, image in zip(files.names, images, strict=True)
-    ]
-    return _Layout(files.root, splits, places)
+    return _Layout(files.root, splits)
 
 
-def _skip_wrappers(images: list[tuple[str, ...]], folders: list[tuple[str, ...]]) -> int:
+def _refuse_loose_images(files: ImageFiles, folders: list[tuple[str, ...]], level: int) -> None:
+    """Images must lie in the class folders, which are those at `level`, or below."""
+    depths = np.array([*map(len, folders), 0])  # the last one stands for the root, whose position is -1
+    loose = np.flatnonzero(depths[files.parents] <= level)
+    if len(loose):
+        raise DataError(
+            f"{files.root} has images in no class folder ({len(loose)}), the first is {files.names[loose[0]]}.", _LAYOUT
+        )
+
+
+def _skip_wrappers(filled: list[tuple[str, ...]], folders: list[tuple[str, ...]]) -> int:
     """How many folders, each the only one, wrap the whole: photos/... in photos.zip."""
     level = 0
     while True:
         tops = {folder[level] for folder in folders if len(folder) > level}
-        if len(tops) != 1 or tops.pop().lower() in _SPLITS or any(len(image) <= level + 2 for image in images):
+        if len(tops) != 1 or tops.pop().lower() in _SPLITS or any(len(folder) <= level + 1 for folder in filled):
             return level
         level += 1
 
 
 def _find_splits(
-    root: Path, images: list[tuple[str, ...]], folders: list[tuple[str, ...]], level: int
+    root: Path, filled: list[tuple[str, ...]], folders: list[tuple[str, ...]], level: int
 ) -> dict[str, str]:
     """The split of each folder at `level`; empty where the folders there are classes."""
     split_of = {folder[level]: _SPLITS.get(folder[level].lower()) for folder in folders if len(folder) == level + 1}
-    direct = {image[level] for image in images if len(image) == level + 2}
+    direct = {folder[level] for folder in filled if len(folder) == level + 1}
     # "train" may be a class of vehicles as well: then images lie in it directly.
     divided = [name for name, split in split_of.items() if split and name not in direct]
     if not divided or not ("train" in split_of.values() or all(split_of.values())):
@@ -206,6 +207,26 @@ def _find_splits(
     if "train" not in found.values():
         raise DataError(f"{root} has no folder 'train' beside {', '.join(found)}.", _LAYOUT)
     return found
+
+
+def _meanings(
+    files: ImageFiles, layout: _Layout, classes: tuple[str, ...]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """For each of `files.folders` (F,): the position of its split in the layout, and its label; -1 where it has none.
+
+    Folders below a class folder mean what that one means.
+    """
+    label = {name: position for position, name in enumerate(classes)}
+    meaning = {
+        folder: (number, label[name])
+        for number, folders in enumerate(layout.splits.values())
+        for name, folder in folders.items()
+        if name in label
+    }
+    depth = len(next(iter(meaning)).split("/"))
+    found = [meaning.get("/".join(name.split("/", depth)[:depth]), (-1, -1)) for name in files.folders]
+    split_of, label_of = np.array(found, np.int64).T
+    return split_of, label_of
 
 
 def _choose_classes(layout: _Layout, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
@@ -228,21 +249,27 @@ def _choose_classes(layout: _Layout, wanted: tuple[str, ...] | None) -> tuple[st
     return classes
 
 
-def _refuse_empty_classes(layout: _Layout, places: list[_Place], classes: tuple[str, ...]) -> None:
-    present = {(place.split, place.class_name) for place in places}
-    for split, folders in layout.splits.items():
-        for class_name in classes:
-            if (split, class_name) not in present:
-                raise DataError(
-                    f"the class folder {layout.root}/{folders[class_name]} has no images that can be read.",
-                    "Add images to it, or remove it (in every split).",
-                )
+def _refuse_empty_classes(
+    layout: _Layout, splits: NDArray[np.int64], labels: NDArray[np.int64], classes: tuple[str, ...]
+) -> None:
+    """`splits` and `labels` (N,) are those of the images: positions in the layout's splits and in `classes`."""
+    counts = np.bincount(splits * len(classes) + labels, minlength=len(layout.splits) * len(classes))
+    empty = np.flatnonzero(counts == 0)
+    if len(empty):
+        split, label = divmod(int(empty[0]), len(classes))
+        folder = list(layout.splits.values())[split][classes[label]]
+        raise DataError(
+            f"the class folder {layout.root}/{folder} has no images that can be read.",
+            "Add images to it, or remove it (in every split).",
+        )
 
 
-def _choose_decoding(files: ImageFiles, names: list[str], settings: DataSettings, defaults: Defaults) -> Decoding:
+def _choose_decoding(
+    files: ImageFiles, rows: NDArray[np.int64], settings: DataSettings, defaults: Defaults
+) -> Decoding:
     """The settings, else the defaults, else what a sample of the files suggests."""
     size, channels = settings.size or defaults.size, settings.channels or defaults.channels
-    headers = _peek(files, names) if size is None or channels is None else []
+    headers = _peek(files, rows) if size is None or channels is None else []
     height, width = (size, size) if size is not None else _own_size(files.root, headers)
     if channels is None:
         channels = 1 if headers and all(header.grey for header in headers) else 3
@@ -265,10 +292,10 @@ def _own_size(root: Path, headers: list[Header]) -> tuple[int, int]:
     return _DEFAULT_SHAPE
 
 
-def _peek(files: ImageFiles, names: list[str]) -> list[Header]:
+def _peek(files: ImageFiles, rows: NDArray[np.int64]) -> list[Header]:
     """Headers of images spread evenly over all; damaged ones are for the decoder to complain of."""
     headers = []
-    for name in names[:: -(-len(names) // _PEEKED_IMAGES)]:
+    for name in files.names.take(rows[:: -(-len(rows) // _PEEKED_IMAGES)]):
         with contextlib.suppress(BadImageError):
             headers.append(files.header(name))
     return headers
