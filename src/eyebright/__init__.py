@@ -18,6 +18,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from eyebright.audit.case import Remark as Remark
+    from eyebright.audit.comparison import Comparison as Comparison
+    from eyebright.audit.comparison import compare as compare
+    from eyebright.audit.comparison import compare_runs as compare_runs
+    from eyebright.audit.training_doctor import diagnose as diagnose
+    from eyebright.audit.training_doctor import examine as examine
     from eyebright.core.errors import EyebrightError as EyebrightError
     from eyebright.core.input_spec import InputSpec as InputSpec
     from eyebright.core.recipe import Recipe as Recipe
@@ -27,6 +33,7 @@ if TYPE_CHECKING:
     from eyebright.core.settings.data import DataSettings as DataSettings
     from eyebright.data.image_set import ImageSet as ImageSet
     from eyebright.data.image_set import Splits as Splits
+    from eyebright.data.label_patch import LabelPatch as LabelPatch
     from eyebright.data.load import load as load
     from eyebright.data.sheet import sheet as sheet
     from eyebright.evaluation.classify import classify as classify
@@ -35,12 +42,27 @@ if TYPE_CHECKING:
     from eyebright.evaluation.predictions import Predictions as Predictions
     from eyebright.evaluation.score import Score as Score
     from eyebright.evaluation.scores import Scores as Scores
+    from eyebright.insight.activation_maps import ActivationMaps as ActivationMaps
+    from eyebright.insight.activation_maps import activation_maps as activation_maps
+    from eyebright.insight.activation_maps import overlay as overlay
+    from eyebright.insight.embedding import embed as embed
+    from eyebright.insight.inside import activity as activity
+    from eyebright.insight.inside import feature_maps as feature_maps
+    from eyebright.insight.inside import first_filters as first_filters
+    from eyebright.insight.mistakes import mistakes as mistakes
+    from eyebright.insight.neighbours import features as features
+    from eyebright.insight.neighbours import look_alikes as look_alikes
+    from eyebright.insight.neighbours import nearest as nearest
+    from eyebright.insight.reliance import Reliance as Reliance
+    from eyebright.insight.reliance import reliance as reliance
     from eyebright.models.classifier import Classifier as Classifier
     from eyebright.reporting.report import report as report
     from eyebright.training.callbacks import Callback as Callback
     from eyebright.training.fit import fit as fit
     from eyebright.training.fit import judge as judge
     from eyebright.training.fit import resume as resume
+    from eyebright.training.measure.machine import measure_machine as measure_machine
+    from eyebright.training.measure.recipe import measure_recipe as measure_recipe
     from eyebright.training.progress import ProgressBar as ProgressBar
     from eyebright.training.run import Run as Run
     from eyebright.training.run import runs as runs
@@ -56,6 +78,23 @@ _HOMES = {
     "predict": "evaluation.predict",
     "classify": "evaluation.classify",
     "evaluate": "evaluation.metrics",
+    "measure_machine": "training.measure.machine",
+    "measure_recipe": "training.measure.recipe",
+    "compare": "audit.comparison",
+    "compare_runs": "audit.comparison",
+    "diagnose": "audit.training_doctor",
+    "examine": "audit.training_doctor",
+    "activation_maps": "insight.activation_maps",
+    "overlay": "insight.activation_maps",
+    "reliance": "insight.reliance",
+    "mistakes": "insight.mistakes",
+    "look_alikes": "insight.neighbours",
+    "features": "insight.neighbours",
+    "nearest": "insight.neighbours",
+    "embed": "insight.embedding",
+    "first_filters": "insight.inside",
+    "feature_maps": "insight.inside",
+    "activity": "insight.inside",
     "report": "reporting.report",
     "runs": "training.run",
     "sheet": "data.sheet",
@@ -72,6 +111,11 @@ _HOMES = {
     "Predictions": "evaluation.predictions",
     "Score": "evaluation.score",
     "Scores": "evaluation.scores",
+    "ActivationMaps": "insight.activation_maps",
+    "Reliance": "insight.reliance",
+    "Comparison": "audit.comparison",
+    "Remark": "audit.case",
+    "LabelPatch": "data.label_patch",
     "EyebrightError": "core.errors",
 }
 __all__ = ["__version__", *_HOMES]  # noqa: PLE0604 (names of a dictionary, which the linter cannot see)

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from eyebright.cli import bench, compare, data, doctor, judge, lists, train
+from eyebright.cli import bench, compare, data, doctor, explain, judge, lists, train
 from eyebright.cli.terminal import complain
 from eyebright.core.errors import EyebrightError, StorageError
 
@@ -33,6 +33,7 @@ app = typer.Typer(
 app.command("train")(train.train)
 app.command("evaluate")(judge.evaluate)
 app.command("predict")(judge.predict)
+app.command("explain")(explain.explain)
 app.command("report")(judge.report)
 app.command("compare")(compare.compare)
 app.command("doctor")(doctor.doctor)

@@ -99,10 +99,13 @@ class ActivationMaps:
             lines.insert(1, f"  blank         {blank} maps, where nothing speaks for the class")
         return "\n".join(lines)
 
+    def picture(self) -> Image.Image:
+        """The first maps over their images; in a frame of alarm where they failed a check."""
+        return _draw(self)
+
     def _repr_png_(self) -> bytes:
-        """The first maps over their images, for a notebook; in a frame of alarm where they failed a check."""
         drawn = io.BytesIO()
-        _draw(self).save(drawn, format="PNG")
+        self.picture().save(drawn, format="PNG")
         return drawn.getvalue()
 
 
