@@ -44,6 +44,7 @@ def explain(
 
     from eyebright.evaluation.predict import predict
     from eyebright.insight.activation_maps import activation_maps, overlay
+    from eyebright.insight.faithfulness import FEWEST
     from eyebright.training.run import Run
 
     model = Run.open(run, trust=trust).model
@@ -51,7 +52,8 @@ def explain(
     said = predict(model, found)
     classes = None if label is None else np.full(len(found), _number(label, found.classes))
     try:
-        maps = activation_maps(model, found, method=method, layer=layer, classes=classes)
+        check = len(found) >= FEWEST  # a single image cannot tell whether its map is better than chance
+        maps = activation_maps(model, found, method=method, layer=layer, classes=classes, check=check)
     except ModelError as error:
         # The answers are worth printing: a network without any map inside has them too.
         for name, probabilities in zip(found.names, said.probabilities, strict=True):

@@ -28,7 +28,7 @@ from eyebright.insight.subject import Subject
 _STEPS = 10  # of each curve
 _BLURRED = 4  # patches a side that are left of a blurred image
 _RESAMPLES = 1000
-_FEWEST = 8  # images; the bootstrap of fewer claims far more than it knows
+FEWEST = 8  # images; the bootstrap of fewer claims far more than it knows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,10 +52,10 @@ class Faithfulness:
     @property
     def trusted(self) -> bool:
         """Whether the maps are better than moved ones beyond chance, which takes at least 8 images to tell."""
-        return self.gain.n >= _FEWEST and self.gain.low > 0
+        return self.gain.n >= FEWEST and self.gain.low > 0
 
     def __str__(self) -> str:
-        few = f" (fewer than {_FEWEST} images cannot tell)" if self.gain.n < _FEWEST else ""
+        few = f" (fewer than {FEWEST} images cannot tell)" if self.gain.n < FEWEST else ""
         return (
             f"deletion {self.deletion.value:.3f} (moved at random {self.random_deletion.value:.3f}), "
             f"insertion {self.insertion.value:.3f} (moved {self.random_insertion.value:.3f}), gain {self.gain}{few}"
