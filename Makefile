@@ -16,7 +16,7 @@ DATA := .data/ready
 endif
 endif
 
-.PHONY: demo test style types contracts pytest bench clean
+.PHONY: demo test style types contracts pytest browser bench clean
 
 demo: $(INSTALLED) $(DATA)
 	$(BIN)/eyebright train $(RECIPE)
@@ -33,8 +33,15 @@ types: $(INSTALLED)
 contracts: $(INSTALLED)
 	$(BIN)/lint-imports
 
-pytest: $(INSTALLED) $(DATA)
+pytest: $(INSTALLED) $(DATA) browser
 	$(BIN)/pytest
+
+# The tests open the report's page in a browser. Where there is none and none can be installed, they are skipped.
+browser:
+	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit 0; done; \
+	export DEBIAN_FRONTEND=noninteractive; sudo=$$([ "$$(id -u)" = 0 ] || echo 'sudo --non-interactive'); \
+	{ $$sudo apt-get update -qq && $$sudo apt-get install -qq --yes chromium fonts-dejavu-core >/dev/null; } \
+	|| echo 'no browser could be installed: the tests of the report in a browser will be skipped'
 
 bench: $(INSTALLED) $(DATA)
 	$(BIN)/python benchmarks/exact_resume.py

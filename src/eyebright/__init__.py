@@ -7,7 +7,9 @@ The public names, in the order in which one walks through them:
     run = eb.fit(recipe, splits)                               a folder with the model and its history
     test = eb.predict(run.model, splits.test)                  logits, labels, index
     scores = eb.evaluate(test)                                 every number with its interval
-    eb.report(run).write("report.html")                        one offline page
+    wrong = eb.mistakes(test).most_confident(16)               what it gets wrong, the surest first
+    maps = eb.activation_maps(run.model, splits.test[wrong.index])     what spoke for it
+    eb.report(run, eb.findings(run, splits)).write("report.html")      one offline page
 
 They are resolved on first use: importing this package loads neither torch nor matplotlib.
 """
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from eyebright.insight.activation_maps import activation_maps as activation_maps
     from eyebright.insight.activation_maps import overlay as overlay
     from eyebright.insight.embedding import embed as embed
+    from eyebright.insight.findings import findings as findings
     from eyebright.insight.inside import activity as activity
     from eyebright.insight.inside import feature_maps as feature_maps
     from eyebright.insight.inside import first_filters as first_filters
@@ -57,6 +60,7 @@ if TYPE_CHECKING:
     from eyebright.insight.reliance import reliance as reliance
     from eyebright.models.classifier import Classifier as Classifier
     from eyebright.reporting.report import report as report
+    from eyebright.reporting.side_by_side import side_by_side as side_by_side
     from eyebright.training.callbacks import Callback as Callback
     from eyebright.training.fit import fit as fit
     from eyebright.training.fit import judge as judge
@@ -95,7 +99,9 @@ _HOMES = {
     "first_filters": "insight.inside",
     "feature_maps": "insight.inside",
     "activity": "insight.inside",
+    "findings": "insight.findings",
     "report": "reporting.report",
+    "side_by_side": "reporting.side_by_side",
     "runs": "training.run",
     "sheet": "data.sheet",
     "Recipe": "core.recipe",

@@ -6,19 +6,33 @@ import dataclasses
 import html.parser
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from eyebright.audit.case import Remark
 from eyebright.core.recipe import Recipe
 from eyebright.core.settings.data import DataSettings
 from eyebright.core.settings.model import SimpleCNNSettings
+from eyebright.data.image_set import ImageSet, ImageStore
 from eyebright.evaluation.predictions import Predictions
+from eyebright.evaluation.score import Score
+from eyebright.insight.activation_maps import ActivationMaps
+from eyebright.insight.embedding import Embedding
+from eyebright.insight.faithfulness import Faithfulness
+from eyebright.insight.findings import Findings
+from eyebright.insight.inside import Filters, LayerActivity, StageActivity
+from eyebright.insight.parts import Augmented, EmbeddedImages, NearestTraining, ShownMaps
+from eyebright.insight.reliance import ClassReliance, Reliance
+from eyebright.insight.sanity import Sanity
+from eyebright.insight.thumbnails import Thumbnails
 
 ANIMALS = ("cat", "dog", "owl", "fox")
 VOID = {"meta", "link", "br", "img", "hr", "input"}
-SHAPES = {"rect", "line", "circle", "polyline", "polygon"}
+SHAPES = {"path", "rect", "line", "circle", "polyline", "polygon"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +90,80 @@ def fake_run(
     }
     found = {split: predictions(classes, n, split) for split in splits}
     return FakeRun(recipe, history(epochs, validation), environment, data, found)
+
+
+def score(value: float, margin: float = 0.1, n: int = 50) -> Score:
+    return Score(value, value - margin, value + margin, n, "made up")
+
+
+def small_images(n: int, seed: int = 0, edge: int = 6, channels: int = 3) -> NDArray[np.uint8]:
+    """(n, edge, edge, channels) of noise, no two alike."""
+    return np.random.default_rng(seed).integers(0, 256, (n, edge, edge, channels), dtype=np.uint8)
+
+
+def image_set(made: Predictions, files: bool = True) -> ImageSet:
+    """Images of the predictions, in a folder that does not exist."""
+    names = [f"{made.classes[label]}/{row}.png" for row, label in enumerate(made.labels.tolist())]
+    root = Path("photos") if files else None
+    store = ImageStore(small_images(len(made)), made.labels, names, made.classes, made.source, root=root)
+    return ImageSet(store, np.arange(len(made)), made.split)
+
+
+def activation_maps(images: ImageSet, trusted: bool) -> ActivationMaps:
+    """Maps that were made of nothing, with what checks might say of them."""
+    gain = score(0.5 if trusted else 0.05)
+    faithful = Faithfulness(score(0.2), score(0.7), score(0.3), score(0.5), gain)
+    maps = np.random.default_rng(1).random((len(images), 6, 6), dtype=np.float32)
+    sane = Sanity(score(0.1))
+    return ActivationMaps(
+        maps, images.labels, images.index, "grad_cam", "body.stage2", "Made up.", faithful, sane, images
+    )
+
+
+def reliance(classes: tuple[str, ...], trusted: bool) -> Reliance:
+    def row(name: str, least: float) -> ClassReliance:
+        drops = [score(0.3), score(least), score(0.1), score(0.2)]
+        return ClassReliance(name, 50, score(0.8), score(0.5), score(0.7), score(0.7), *drops)
+
+    per_class = tuple(row(name, 0.01 * place) for place, name in enumerate(classes))
+    return Reliance("grad_cam at body.stage2", 0.2, trusted, row("all", 0.02), per_class)
+
+
+def layer_activity() -> LayerActivity:
+    return LayerActivity(
+        "stage1.relu", np.array([0.5, 0.0]), np.array([1.0, 0.0]), np.array([0.4, 1.0]), np.array([False, True])
+    )
+
+
+def findings(made: Predictions, *, files: bool = True, trusted: bool = True) -> Findings:
+    """Everything that a report can show, of noise."""
+    images, n = image_set(made, files), len(made)
+    shares = made.probabilities.max(axis=1)
+    order = np.argsort(-shares, kind="stable")
+    explained = np.arange(0, n, 2)
+    maps = small_images(len(explained), edge=3, channels=1)[..., 0]
+    train = Thumbnails(np.arange(5), small_images(5, seed=2), tuple(f"train/{row}.png" for row in range(5)), files)
+    neighbours = np.random.default_rng(3).integers(0, 5, (len(explained), 2))
+    points = np.random.default_rng(4).normal(size=(n, 2)).astype(np.float32)
+    filters = Filters(
+        (small_images(4, edge=3) / 255).astype(np.float32), np.ones(4, np.float32), "body.stage1.convolution1"
+    )
+    return Findings(
+        fingerprint=images.fingerprint,
+        gallery=Thumbnails(order, images.images[order], tuple(images.names[row] for row in order), files),
+        maps=ShownMaps(explained, maps, made.predicted[explained], activation_maps(images.take(range(10)), trusted)),
+        nearest=NearestTraining(
+            explained, neighbours, np.full(neighbours.shape, 0.9, np.float32), train, np.arange(5) % 2, 5, 9
+        ),
+        embedding=EmbeddedImages(np.arange(n), Embedding(points, "tsne")),
+        reliance=reliance(made.classes, trusted),
+        filters=filters,
+        activity=(StageActivity("stage1", (layer_activity(),)),),
+        remarks=(
+            Remark("dead_units", "warning", "Half of stage1 is dead.", "Learn more slowly.", "optimizer.lr=0.0003"),
+        ),
+        augmented=(Augmented("as they are", small_images(3)), Augmented("flip", small_images(3)[:, :, ::-1])),
+    )
 
 
 class Reader(html.parser.HTMLParser):

@@ -1,25 +1,36 @@
 from __future__ import annotations
 
+import base64
 import dataclasses
+import hashlib
+import io
+import json
 import math
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import eyebright
 from eyebright.core.errors import MissingExtraError
 from eyebright.core.recipe import recipe
+from eyebright.core.settings.data import DataSettings
 from eyebright.data.image_set import BadImage, ImageSet, ImageStore, Splits
 from eyebright.evaluation.intervals import difference, proportion
 from eyebright.evaluation.metrics import evaluate
+from eyebright.insight.findings import Findings
+from eyebright.insight.parts import Missing
+from eyebright.reporting import render
 from eyebright.reporting.report import RunLike, best_epoch, report
 from eyebright.training.run import Run
 
-from .conftest import ANIMALS, FakeRun, Reader, fake_run, history, predictions, read
+from .conftest import ANIMALS, FakeRun, Reader, fake_run, findings, history, predictions, read
 
 
 def page(run: RunLike) -> Reader:
@@ -80,6 +91,7 @@ def test_says_what_the_run_was(run: FakeRun) -> None:
     assert "eyebright train animals" in reader.said("code")
     assert any("name: simple_cnn" in text for text in reader.said("code"))
     assert {"aaaa", "bbbb", "cccc"} <= set(reader.said("code"))
+    assert not any("{}" in text for text in said)  # what is off is not said, whatever kind of default that is
 
 
 def test_shows_every_class_and_every_confusion(run: FakeRun) -> None:
@@ -132,7 +144,7 @@ def test_hostile_names_stay_text() -> None:
     data = plain.data | {"bad": [{"name": hostile, "reason": hostile}]}
     named = dataclasses.replace(plain.recipe, description=hostile)  # a recipe's name is checked by its class
     reader = page(dataclasses.replace(plain, data=data, recipe=named, environment={"command": hostile, "git": hostile}))
-    assert len(reader.of("script")) == 1
+    assert len(reader.of("script")) == 2  # the data, which is no script to a browser, and the script
     assert reader.of("img") == []
     assert {hostile, '"><img src=x onerror=alert(1)>', "{{ 7 * 7 }}", "&amp;"} <= set(reader.said("th"))
     assert hostile in text_of(reader)
@@ -146,7 +158,7 @@ def test_whatever_is_missing_the_page_renders(splits: tuple[str, ...], epochs: i
     text = text_of(reader)
     assert ("Nothing was measured yet" in text) == (not splits and not epochs)
     assert ("have not been looked at yet" in text) == ("test" not in splits and bool(splits or epochs))
-    assert len(reader.of("svg", "chart")) == (2 if epochs else 0)
+    assert len(reader.of("svg", "epochs")) == (2 if epochs else 0)
     assert len(reader.of("svg", "matrix")) == (1 if splits else 0)
     assert ("Without validation images" in text) == (epochs > 0 and not validation)
     assert "None" not in text
@@ -155,7 +167,7 @@ def test_whatever_is_missing_the_page_renders(splits: tuple[str, ...], epochs: i
 def test_a_diverged_history_renders() -> None:
     records = [record | {"train_loss": math.nan, "validation_loss": math.inf} for record in history(3)]
     records[1]["validation_accuracy"] = math.nan
-    assert len(page(dataclasses.replace(fake_run(), history=records)).of("svg", "chart")) == 1
+    assert len(page(dataclasses.replace(fake_run(), history=records)).of("svg", "epochs")) == 1
 
 
 @pytest.mark.parametrize(("k", "matrices"), [(1, 1), (2, 1), (30, 1), (200, 1), (201, 0)])
@@ -197,6 +209,7 @@ def test_writes_one_file(run: FakeRun, tmp_path: Path) -> None:
 
 def test_without_jinja_says_what_to_install(run: FakeRun, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "jinja2", None)
+    render._templates.cache_clear()
     with pytest.raises(MissingExtraError, match=r"pip install 'eyebright\[report\]'"):
         report(run).write(tmp_path / "report.html")
     assert list(tmp_path.iterdir()) == []
@@ -230,3 +243,142 @@ def test_reports_on_a_real_run(tmp_path: Path) -> None:
 
 
 _SPLITS = ("train", "validation", "test")
+
+
+def full_page(run: FakeRun, *, trusted: bool = True) -> Reader:
+    return read(report(run, findings(run.predicted["test"], trusted=trusted)).html())
+
+
+def page_data(reader: Reader) -> dict[str, Any]:
+    """What the page's script will read."""
+    (text,) = [text for tag, text in reader.texts if tag == "script" and text.startswith("{")]
+    data: dict[str, Any] = json.loads(text)
+    return data
+
+
+def test_findings_bring_everything_to_the_page(run: FakeRun) -> None:
+    reader = full_page(run)
+    sections = {attributes["id"] for attributes in reader.of("section")}
+    assert sections >= {
+        "confusion",
+        "confidence",
+        "reliance",
+        "embedding",
+        "inside",
+        "augmentation",
+        "marks",
+        "reproduce",
+    }
+    data = page_data(reader)
+    assert len(data["images"]["given"]) == 200
+    assert set(data) == {"points", "images", "answers", "fingerprint", "maps", "nearest", "embedding"}
+    assert len(reader.of("svg", "embedding")) == 1
+    filters = [image for image in reader.of("img") if image["alt"].startswith("Filter ")]
+    assert len(filters) == 4
+    shown = [image["alt"] for image in reader.of("img") if image["alt"].startswith("Training image ")]
+    assert shown == [f"Training image {n}, {label}" for label in ("as they are", "flip") for n in (1, 2, 3)]
+    assert all(image["src"].startswith("data:image/webp;base64,") for image in reader.of("img"))
+
+
+def test_the_doctor_of_the_findings_is_the_one_who_speaks(run: FakeRun) -> None:
+    text = text_of(full_page(run))
+    assert "warning dead units Half of stage1 is dead. Learn more slowly." in text
+    assert "eyebright train recipe.yaml optimizer.lr=0.0003" in text
+
+
+def test_without_findings_the_doctor_speaks_of_what_the_run_keeps() -> None:
+    run = fake_run(splits=("train", "validation", "test"))
+    known = run.predicted["train"]
+    by_heart = dataclasses.replace(known, logits=9 * np.eye(4, dtype=np.float32)[known.labels])
+    made = report(dataclasses.replace(run, predicted=run.predicted | {"train": by_heart}))
+    (remark,) = [remark for remark in made.remarks if remark.fault == "overfitting"]
+    text = text_of(read(made.html()))
+    assert f"{remark.severity} overfitting {remark.evidence}" in text
+    assert "show no fault that it knows" in text_of(page(fake_run()))
+
+
+def test_what_a_class_hangs_on_is_told_as_a_change(run: FakeRun) -> None:
+    text = text_of(full_page(run))
+    assert "What its answers hang on" in text
+    # The reliance of every class falls by 30 points where the marked part is hidden.
+    assert "\u221230.0 \u221240.0 to \u221220.0" in text
+    rows = [text for text in full_page(run).said("th") if text in {"All classes", *ANIMALS}]
+    assert rows[-5:] == ["All classes", *reversed(ANIMALS)]  # those that need the background most come first
+
+
+def test_maps_that_failed_their_checks_are_doubted_wherever_they_are_used(run: FakeRun) -> None:
+    trusted, doubted = text_of(full_page(run)), text_of(full_page(run, trusted=False))
+    assert "NOT TO BE TRUSTED" not in trusted
+    assert doubted.count("NOT TO BE TRUSTED") >= 2
+    assert "this table is not to be relied on" in doubted
+    assert "this table is not to be relied on" not in trusted
+
+
+def test_what_is_missing_is_named_with_its_cause_and_remedy(run: FakeRun) -> None:
+    lost = Findings(missing=(Missing("the images", "photos.zip is gone.", "Put it back."),))
+    reader = read(report(run, lost).html())
+    text = text_of(reader)
+    assert "the images : photos.zip is gone. Put it back." in text
+    assert not {"gallery", "marks", "detail"} & {attributes.get("id", "") for _, attributes in reader.elements}
+    assert len(reader.of("svg", "matrix")) == 1
+
+
+def test_a_page_without_images_says_how_to_get_them(run: FakeRun) -> None:
+    assert "eyebright report RUN" in text_of(page(run))
+    assert "eyebright report RUN" not in text_of(full_page(run))
+
+
+def test_each_part_may_be_missing_by_itself(run: FakeRun) -> None:
+    whole = findings(run.predicted["test"])
+    for field in ("maps", "nearest", "embedding", "reliance", "filters"):
+        without: dict[str, Any] = {field: None}
+        read(report(run, dataclasses.replace(whole, **without)).html())
+    read(report(run, dataclasses.replace(whole, activity=(), augmented=(), remarks=None)).html())
+
+
+def test_hostile_names_stay_text_in_what_the_script_reads() -> None:
+    hostile = ("</script><script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "{{ 7 * 7 }}", "<!-- &amp;")
+    run = fake_run(classes=hostile)
+    reader = full_page(run)
+    assert len(reader.of("script")) == 2
+    assert all(image["src"].startswith("data:") for image in reader.of("img"))
+    data = page_data(reader)
+    assert tuple(data["images"]["classes"]) == hostile
+    assert any(name.startswith("</script>") for name in data["images"]["names"])
+    assert set(hostile) <= set(reader.said("option"))
+
+
+def test_a_hostile_folder_cannot_leave_the_command(run: FakeRun) -> None:
+    recipe = dataclasses.replace(run.recipe, data=DataSettings(source="a; rm -rf '$HOME'"))
+    text = text_of(full_page(dataclasses.replace(run, recipe=recipe)))
+    assert f"eyebright data fix {shlex.quote(recipe.data.source)} labels.json" in text
+
+
+def test_filters_over_channels_that_are_no_colours_stand_in_a_column(run: FakeRun) -> None:
+    whole = findings(run.predicted["test"])
+    assert whole.filters is not None
+    weights = np.random.default_rng(0).random((3, 5, 5, 4), dtype=np.float32)
+    shown = dataclasses.replace(whole, filters=dataclasses.replace(whole.filters, weights=weights))
+    (first, *_) = [image["src"] for image in read(report(run, shown).html()).of("img") if image["alt"] == "Filter 1"]
+    with Image.open(io.BytesIO(base64.b64decode(first.partition(",")[2]))) as picture:
+        assert picture.size == (5, 20)
+
+
+def test_the_summary_names_weakest_class_worst_mistake_and_confidence(run: FakeRun) -> None:
+    made = report(run)
+    scores = made.scores["test"]
+    text = text_of(read(made.html()))
+    weakest = min(scores.per_class, key=lambda row: row.f1.value if row.f1 else 2)
+    assert f"Weakest class {weakest.name}: " in text
+    worst = scores.confusions(1)[0]
+    assert f"Most frequent mistake {worst.given} taken for {worst.predicted}: " in text
+    point = max((point for point in made.points if point.threshold <= 0.9), key=lambda point: point.threshold)
+    assert f"it is right in {100 * point.accuracy.value:.1f}\u202f%" in made.html()
+
+
+def test_only_one_script_may_run(run: FakeRun) -> None:
+    html = report(run, findings(run.predicted["test"])).html()
+    (allowed,) = re.findall(r"script-src 'sha256-([^']+)'", html)
+    (script,) = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
+    assert base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() == allowed
+    assert script.startswith('"use strict";')

@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eyebright.cli.terminal import Bar, output, remarks, show_log
+from eyebright.cli.terminal import Bar, complain, output, remarks, show_log
 from eyebright.cli.train import write_report
+from eyebright.core.errors import EyebrightError, RunError
 
 if TYPE_CHECKING:
+    from eyebright.data.image_set import Splits
     from eyebright.evaluation.classify import Answer
+    from eyebright.training.run import Run
 
 
 class Format(enum.StrEnum):
@@ -87,16 +90,74 @@ def predict(
 
 
 def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN [RUN]", help="A run, or two to compare: baseline first.")],
+    out: Annotated[Path | None, typer.Option(help="File to write; default: in the folder of the last run.")] = None,
+    data: Annotated[str | None, typer.Option(help="Where the images are now, if they were moved.")] = None,
+    data_root: Annotated[str | None, typer.Option(help="Folder of the known data sets.")] = None,
+    trust: Annotated[bool, typer.Option("--trust", help="Run the code that a custom model names.")] = False,
+    images: Annotated[bool, typer.Option(help="Show the images, and what only they and the model can tell.")] = True,
 ) -> None:
-    """Write the report of a run again, from what it kept.
+    """Write a page that shows why a model is wrong: its mistakes, what it looked at, what it mistakes them for.
+
+    With two runs the page puts them side by side. It is one file that needs no network. What cannot be had, such as
+    images that are gone, is named on the page.
 
     \b
     eyebright report runs/digits/cnn/20260101-120000-1a2b
+    eyebright report runs/cifar10/simple_cnn/20260101-120000-1a2b runs/cifar10/regularized_cnn/20260101-130000-3c4d
     """
     from eyebright.training.run import Run
 
-    write_report(Run.open(run))
+    show_log()
+    if len(runs) > 2:
+        raise RunError(f"a page compares two runs and not {len(runs)}.", "Name the baseline and one other run.")
+    place = {"data.source": data, "data.root": data_root}
+    changes = {name: value for name, value in place.items() if value is not None}
+    opened = [Run.open(path, trust=trust) for path in runs]
+    if len(opened) == 2:
+        _report_on_two(opened[0], opened[1], changes, images, out)
+    else:
+        _report_on_one(opened[0], changes, images, out)
+
+
+def _report_on_one(run: Run, changes: dict[str, str], images: bool, out: Path | None) -> None:
+    from eyebright.insight.findings import Findings, findings
+    from eyebright.insight.parts import Missing
+
+    found = None
+    if images:
+        with Bar() as bar:
+            try:
+                found = findings(run, _images(run, changes, bar), progress=bar)
+            except EyebrightError as error:  # the numbers are worth a page; it says what is not there, and why
+                complain(error)
+                found = Findings(missing=(Missing.of("the images", error),))
+    write_report(run, found, out)
+
+
+def _report_on_two(first: Run, second: Run, changes: dict[str, str], images: bool, out: Path | None) -> None:
+    from eyebright.insight.parts import Missing
+    from eyebright.reporting.side_by_side import side_by_side
+
+    made = None
+    missing: tuple[Missing, ...] = ()
+    if images:
+        with Bar() as bar:
+            try:
+                made = side_by_side(first, second, _images(first, changes, bar))
+            except EyebrightError as error:
+                missing = (Missing.of("the images", error),)
+    # What is wrong with the runs themselves is met again here, and ends the command.
+    made = made or side_by_side(first, second, missing=missing)
+    path = made.write(out or second.path / "side_by_side.html")
+    output().print(f"report: {path}", soft_wrap=True)
+
+
+def _images(run: Run, changes: dict[str, str], bar: Bar) -> Splits:
+    """The images of a run, where they are now."""
+    from eyebright.data.load import load
+
+    return load(run.recipe.replace(**changes).data, progress=bar)
 
 
 def _print_table(answers: Iterable[Answer]) -> None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from eyebright.core.recipe import Recipe
     from eyebright.data.image_set import Splits
     from eyebright.evaluation.scores import Scores
+    from eyebright.insight.findings import Findings
+    from eyebright.training.measure.forecast import Forecast
     from eyebright.training.run import Run
 
 # A confusion matrix of more classes is wider than a terminal; confusion_matrix.png and the report have it.
@@ -35,7 +37,7 @@ def train(
     trust: Annotated[bool, typer.Option("--trust", help="Run the code that a resumed custom model names.")] = False,
     on_bad_image: Annotated[str | None, typer.Option(help="error (default) or skip.")] = None,
 ) -> None:
-    """Train a model, judge it on the test images and write a report.
+    """Train a model, judge it on the test images and write a report. Says how long it will take, then how long it took.
 
     \b
     eyebright train cifar10/regularized_cnn
@@ -45,6 +47,8 @@ def train(
     """
     from eyebright.training.fit import fit, new_folder
     from eyebright.training.fit import resume as continue_run
+    from eyebright.training.measure.forecast import Forecast
+    from eyebright.training.progress import ProgressBar
     from eyebright.training.run import Run
 
     show_log()
@@ -66,13 +70,18 @@ def train(
 
         splits = load(chosen.data, progress=bar)
     folder = resume or out or new_folder(chosen)
+    forecast = Forecast(splits, remarks())
+    watchers = (ProgressBar(remarks()), forecast)
     try:
-        run = continue_run(run, splits) if resume else fit(chosen, splits, folder=folder)
+        if resume:
+            run = continue_run(run, splits, callbacks=watchers)
+        else:
+            run = fit(chosen, splits, folder=folder, callbacks=watchers)
     except KeyboardInterrupt:
         if (folder / "run.json").is_file():  # else it had not begun
             remarks().print(f"stopped. Continue exactly with: eyebright train --resume {folder}", soft_wrap=True)
         raise
-    _finish(run, splits)
+    _finish(run, splits, forecast)
 
 
 def _choose(what: str, overrides: list[str], changes: dict[str, Any]) -> Recipe:
@@ -95,18 +104,25 @@ def _choose(what: str, overrides: list[str], changes: dict[str, Any]) -> Recipe:
     return recipe(what, overrides, **changes)
 
 
-def _finish(run: Run, splits: Splits) -> None:
+def _finish(run: Run, splits: Splits, forecast: Forecast) -> None:
     """Judge, print, report."""
+    from eyebright.insight.findings import affordable, findings
     from eyebright.training.fit import judge
 
     scores = judge(run, splits)
+    forecast.judged()
     score = list(scores.values())[-1]  # test, unless the data has none
     print_confusion(score)
     output().print(str(score), markup=False)
     output().print()
     for each, found in scores.items():
         output().print(f"{each:<10} accuracy {found.accuracy}")
-    write_report(run)
+    if affordable(run, splits):
+        with Bar() as bar:
+            write_report(run, findings(run, splits, progress=bar))
+    else:
+        write_report(run)
+        output().print(f"images, maps and neighbours: eyebright report {run.path}", soft_wrap=True)
 
 
 def print_confusion(scores: Scores) -> None:
@@ -123,14 +139,18 @@ def print_confusion(scores: Scores) -> None:
     output().print(matrix)
 
 
-def write_report(run: Run) -> None:
-    """The report and the figures into the run's folder; without their packages, say how to get them."""
+def write_report(run: Run, findings: Findings | None = None, out: Path | None = None) -> None:
+    """The report and the figures into the run's folder, or the report alone to `out`.
+
+    Without their packages, say how to get them.
+    """
     from eyebright.reporting.report import report
 
-    made = report(run)
+    made = report(run, findings)
     try:
-        path = made.write(run.path / "report.html")
-        made.write_figures(run.path)
+        path = made.write(out or run.path / "report.html")
+        if out is None:
+            made.write_figures(run.path)
     except MissingExtraError as error:
         complain(error)
         return

@@ -14,6 +14,12 @@ from eyebright.evaluation.intervals import CONFIDENCE
 from eyebright.evaluation.score import Score
 
 BINS = 15  # as in Guo et al.
+_IMAGES_A_BIN = 10  # with fewer, a bin's gap is chance alone
+
+
+def bin_count(images: int) -> int:
+    """Bins for so many images: `BINS`, and fewer where those would be too small to mean anything."""
+    return max(1, min(BINS, images // _IMAGES_A_BIN))
 
 
 def confidence_bins(confidence: NDArray[np.float64], bins: int = BINS) -> NDArray[np.int64]:

@@ -13,13 +13,12 @@ from scipy.special import log_softmax
 from sklearn.metrics import precision_recall_fscore_support
 
 from eyebright.core.errors import DataError, EyebrightError
-from eyebright.evaluation.calibration import BINS, bin_gaps, calibration_score
+from eyebright.evaluation.calibration import bin_count, bin_gaps, calibration_score
 from eyebright.evaluation.intervals import bootstrap_score, proportion, resample_cells, resample_means, wilson
 from eyebright.evaluation.predictions import Predictions
 from eyebright.evaluation.score import Score
 from eyebright.evaluation.scores import ClassScores, Scores
 
-_IMAGES_A_BIN = 10  # of the calibration error; with fewer, a bin's gap is chance alone
 _TOP = 5  # the k of top-k accuracy, as is customary since ImageNet
 
 
@@ -141,7 +140,7 @@ def _probabilistic(predictions: Predictions, draws: int, generator: np.random.Ge
     # In float64, for a confident mistake must not become an infinite loss.
     log_probabilities = log_softmax(predictions.logits.astype(np.float64), axis=1)  # (N, K)
     losses = -log_probabilities[np.arange(n), predictions.labels]  # (N,)
-    bins = max(1, min(BINS, n // _IMAGES_A_BIN))
+    bins = bin_count(n)
     gaps = bin_gaps(np.exp(log_probabilities.max(axis=1)), predictions.correct, bins)  # (N, bins)
     values = np.column_stack([losses, gaps])
     means = values.mean(axis=0)

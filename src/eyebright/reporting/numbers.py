@@ -7,13 +7,13 @@ from collections.abc import Callable
 from eyebright.evaluation.score import Score
 
 Show = Callable[[float], str]
-_THIN = "\u202f"  # narrow no-break space: a number and its unit stay on one line
-_TO = f"{_THIN}\u2013{_THIN}"  # en dash
+THIN = "\u202f"  # narrow no-break space: a number and its unit stay on one line
+_TO = f"{THIN}\u2013{THIN}"  # en dash
 
 
 def percent(share: float) -> str:
     """0.9412 -> "94.1 %"."""
-    return f"{100 * share:.1f}{_THIN}%"
+    return f"{100 * share:.1f}{THIN}%"
 
 
 def number(value: float) -> str:
@@ -37,7 +37,7 @@ def duration(seconds: float) -> str:
 
 def range_of(score: Score) -> str:
     """The interval in percent, both ends around a dash: "93.6 - 94.6 %"."""
-    return f"{100 * score.low:.1f}{_TO}{100 * score.high:.1f}{_THIN}%"
+    return f"{100 * score.low:.1f}{_TO}{100 * score.high:.1f}{THIN}%"
 
 
 def plain_range_of(score: Score) -> str:
@@ -45,6 +45,28 @@ def plain_range_of(score: Score) -> str:
     return f"{number(score.low)}{_TO}{number(score.high)}"
 
 
+def words(name: str) -> str:
+    """A name of the code as people write it: "dead_units" -> "dead units"."""
+    return name.replace("_", " ")
+
+
+def chance(p: float) -> str:
+    """A probability that may be tiny: "0.032"; what is smaller than a thousandth is not spelled out."""
+    return "below 0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def points(share: float) -> str:
-    """A difference of two shares: "5.2 points"."""
-    return f"{100 * share:.1f} points".replace("-", "\u2212")
+    """A difference of two shares: "5.2 points"; of a difference that rounds to none the sign means nothing."""
+    rounded = round(100 * share, 1) + 0.0  # -0.0 + 0.0 is 0.0
+    return f"{rounded:.1f} points".replace("-", "\u2212")
+
+
+def signed(share: float) -> str:
+    """A change of a share in points, without the word: "+5.2", and a true minus sign."""
+    rounded = round(100 * share, 1) + 0.0
+    return f"{rounded:+.1f}".replace("-", "\u2212") if rounded else "0.0"
+
+
+def fall_range(fall: Score) -> str:
+    """The interval of a fall, told as a change: "\u22123.1 to +0.2"."""
+    return f"{signed(-fall.high)} to {signed(-fall.low)}"

@@ -6,19 +6,26 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, final
+from typing import TYPE_CHECKING, Any, Literal, Protocol, final
 
 from eyebright.core.files import write_text
 from eyebright.core.recipe import Recipe
+from eyebright.evaluation.confidence import ConfidenceBin, OperatingPoint, operating_points, reliability
 from eyebright.evaluation.intervals import difference, proportion
 from eyebright.evaluation.metrics import evaluate
 from eyebright.evaluation.predictions import Predictions
 from eyebright.evaluation.score import Score
 from eyebright.evaluation.scores import Scores
+from eyebright.insight.findings import Findings
+from eyebright.reporting import report_content
 from eyebright.reporting.figures import confusion_png, curves_png
 from eyebright.reporting.render import render
 
-SPLITS = ("train", "validation", "test")
+if TYPE_CHECKING:
+    from eyebright.audit.case import Remark
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 class RunLike(Protocol):
@@ -53,25 +60,39 @@ class Report:
     ----------
     recipe : what was run.
     history : a record an epoch.
-    scores : by split, for the splits that were predicted.
+    predictions : by split, for the splits that were predicted.
+    scores : of the predictions, by split.
     accuracies : by split; where a split was not predicted, as measured in training at the best epoch.
     gap : training minus validation accuracy with the ends of its interval; None without validation images.
     best : position in `history` of the epoch whose model was kept; None without validation images.
     data, environment : as the run keeps them.
+    bins, points : how far its confidence can be trusted, on the judged images; see `evaluation.confidence`.
+    remarks : what the training doctor says, the most serious first.
+    findings : what the model and the images say; None where they were not asked.
     """
 
     recipe: Recipe
     history: Sequence[Mapping[str, float]]
+    predictions: Mapping[str, Predictions]
     scores: Mapping[str, Scores]
     accuracies: Mapping[str, Score]
     gap: tuple[float, float, float] | None
     best: int | None
     data: Mapping[str, Any]
     environment: Mapping[str, str]
+    bins: tuple[ConfidenceBin, ...] = ()
+    points: tuple[OperatingPoint, ...] = ()
+    remarks: tuple[Remark, ...] = ()
+    findings: Findings | None = None
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{split} {score}" for split, score in self.accuracies.items())
         return f"Report({self.recipe.name}: {shown or 'no epoch yet'})"
+
+    @property
+    def judged(self) -> Split | Literal[""]:
+        """The split that the page is about: the test images, or what comes nearest; "" before any prediction."""
+        return _judged(self.scores)
 
     def html(self) -> str:
         """The page.
@@ -80,7 +101,7 @@ class Report:
         ------
         MissingExtraError : Jinja2 is not installed.
         """
-        return render(self)
+        return render("report.html", report_content.content(self), report_content.script_data(self))
 
     def write(self, path: str | Path) -> Path:
         """Write the page to `path`, atomically.
@@ -105,21 +126,29 @@ class Report:
         written = []
         if self.history:
             written.append(curves_png(self.history, Path(folder) / "curves.png", best=self.best))
-        if self.scores:
-            last = list(self.scores.values())[-1]  # test, where it was predicted
-            written.append(confusion_png(last.confusion, last.classes, Path(folder) / "confusion_matrix.png"))
+        if self.judged:
+            scores = self.scores[self.judged]
+            written.append(confusion_png(scores.confusion, scores.classes, Path(folder) / "confusion_matrix.png"))
         return written
 
 
-def report(run: RunLike) -> Report:
+def report(run: RunLike, findings: Findings | None = None) -> Report:
     """Gather what a run holds. Nothing but the scores is computed, and those by `eyebright.evaluate`.
 
     What is missing (test predictions, a validation split, any epoch at all) is left out of the page.
+
+    Parameters
+    ----------
+    run : with as many epochs as there are.
+    findings : from `eyebright.findings(run, splits)`; without them the page has curves and numbers, and no images.
     """
-    predicted = {split: run.predictions(split) for split in SPLITS}
-    scores = {split: evaluate(found) for split, found in predicted.items() if found is not None and len(found)}
+    found = {split: run.predictions(split) for split in SPLITS}
+    predictions: dict[str, Predictions] = {
+        split: made for split, made in found.items() if made is not None and len(made)
+    }
+    scores: dict[str, Scores] = {split: evaluate(made) for split, made in predictions.items()}
     best = best_epoch(run.history, run.recipe.training.monitor)
-    accuracies = {}
+    accuracies: dict[str, Score] = {}
     for split in SPLITS:
         score = scores[split].accuracy if split in scores else _in_training(run, split, best)
         if score is not None:
@@ -128,7 +157,36 @@ def report(run: RunLike) -> Report:
     if "train" in accuracies and "validation" in accuracies:
         train, validation = accuracies["train"], accuracies["validation"]
         gap = (train.value - validation.value, *difference(train, validation))
-    return Report(run.recipe, run.history, scores, accuracies, gap, best, run.data, run.environment)
+    judged = _judged(scores)
+    return Report(
+        recipe=run.recipe,
+        history=run.history,
+        predictions=predictions,
+        scores=scores,
+        accuracies=accuracies,
+        gap=gap,
+        best=best,
+        data=run.data,
+        environment=run.environment,
+        bins=reliability(predictions[judged]) if judged else (),
+        points=operating_points(predictions[judged]) if judged else (),
+        remarks=_remarks(run, scores, findings),
+        findings=findings,
+    )
+
+
+def _remarks(run: RunLike, scores: Mapping[str, Scores], findings: Findings | None) -> tuple[Remark, ...]:
+    """What the training doctor says: of all the evidence where the images are at hand, else of what the run keeps."""
+    from eyebright.audit.training_doctor import diagnose  # torch is needed here, and not to list runs
+
+    if findings is not None and findings.remarks is not None:
+        return findings.remarks
+    activity = findings.activity if findings else ()
+    return diagnose(run.history, recipe=run.recipe, scores=scores, activity=activity, environment=run.environment)
+
+
+def _judged(scores: Mapping[str, Scores]) -> Split | Literal[""]:
+    return next((split for split in reversed(SPLITS) if split in scores), "")
 
 
 def best_epoch(history: Sequence[Mapping[str, float]], monitor: str) -> int | None:
