@@ -1,8 +1,9 @@
 """`speed_net`: the network with which the CIFAR-10 speed records were set.
 
 After Jordan (2024), "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (arXiv:2404.00498), who goes back to Page
-(2019), "How to Train Your ResNet", and to hlb-CIFAR10 (tysam-code, 2023). What makes it fast to train: a first layer that is computed from the training
-images instead of learnt, convolutions that begin as the identity, norms without a scale, and few, wide layers.
+(2019), "How to Train Your ResNet", and to hlb-CIFAR10 (tysam-code, 2023). What makes it fast to train: a first layer
+that is computed from the training images instead of learnt, convolutions that begin as the identity, norms without a
+scale, and few, wide layers.
 
 Deviations: the size of the input is free, as the last pool takes the largest value of the whole map; the factor
 before the logits is part of the head's initial weights; the norms have PyTorch's eps and momentum, whose running
