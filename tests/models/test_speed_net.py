@@ -79,7 +79,7 @@ def test_the_norm_has_a_bias_and_no_scale() -> None:
     assert "weight" not in norm.state_dict()
     x = 5 * torch.randn(64, 3, 4, 4) + 2
     torch.testing.assert_close(norm(x), F.batch_norm(x, None, None, training=True), rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(norm.running_mean, 0.1 * x.mean((0, 2, 3)))
+    torch.testing.assert_close(norm.running_mean, 0.4 * x.mean((0, 2, 3)))
 
 
 @pytest.mark.parametrize("convolutions", [2, 3])

@@ -6,8 +6,7 @@ that is computed from the training images instead of learnt, convolutions that b
 scale, and few, wide layers.
 
 Deviations: the size of the input is free, as the last pool takes the largest value of the whole map; the factor
-before the logits is part of the head's initial weights; the norms have PyTorch's eps and momentum, whose running
-statistics of 10 batches of 500 look back as far as the original's of 2.5 batches of 2,000.
+before the logits is part of the head's initial weights; the norms have PyTorch's eps.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ from eyebright.models.classifier import Classifier, Prepared
 
 _PATCH = 2  # pixels, the side of the whitened patches
 _SMALLEST_VARIANCE = 5e-4  # added to the variance of each direction, so that noise is not blown up
+_KEPT = 0.6  # share of the running statistics that a batch keeps: a short training cannot wait for slow ones
 
 
 class Whitening(Prepared):
@@ -70,7 +70,7 @@ class ScalelessBatchNorm(nn.BatchNorm2d):
     """Batch normalisation with a learnt bias and no learnt scale."""
 
     def __init__(self, channels: int) -> None:
-        super().__init__(channels)
+        super().__init__(channels, momentum=1 - _KEPT)
         del self.weight
         self.register_buffer("weight", torch.ones(channels), persistent=False)
 
