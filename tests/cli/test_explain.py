@@ -75,10 +75,11 @@ def test_answers_and_a_picture(command: Command, runs: Path, tmp_path: Path) -> 
 
 def test_several_images_another_class_and_method(command: Command, runs: Path, tmp_path: Path) -> None:
     images = [runs / f"digit{number}.png" for number in range(9)]
-    ran = command("explain", runs / "cnn", *images, "--class", "3", "--method", "occlusion", "--out", "why.png")
+    ran = command("explain", runs / "cnn", *images, "--class", "3", "--method", "occlusion", "--out", "why")
     assert ran.code == 0
     assert "occlusion at input: 9 maps" in ran.out
-    assert (tmp_path / "why.png").is_file()
+    with Image.open(tmp_path / "why") as picture:  # whatever the file is called
+        assert picture.format == "PNG"
 
 
 def test_a_model_without_maps_still_answers_and_says_what_to_use(command: Command, runs: Path) -> None:

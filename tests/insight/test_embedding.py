@@ -194,3 +194,10 @@ def test_a_picture_without_matplotlib_says_how_to_get_it(monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingExtraError, match=r"eyebright\[report\]"):
         embed(drawn()).picture(predictions(np.arange(60) % 3))
+
+
+def test_one_feature_is_enough_for_t_sne() -> None:
+    features = np.random.default_rng(0).normal(size=(20, 1)).astype(np.float32)
+    points = embed(features, "tsne").points
+    assert points.shape == (20, 2)
+    assert np.isfinite(points).all()

@@ -94,7 +94,9 @@ def movement(initial: Classifier, trained: Classifier) -> dict[str, float]:
     moved = {}
     for name, weight in trained_layers(trained):
         then, now = (tensor.detach().cpu().double() for tensor in (before[name], weight))
-        length = float(then.norm())
+        # What begins near zero on purpose, as some heads do, is measured by the length of PyTorch's own start:
+        # kaiming_uniform(a=sqrt(5)) gives units * fan_in weights of variance 1 / (3 fan_in).
+        length = max(float(then.norm()), math.sqrt(len(then) / 3)) if then.any() else 0.0
         moved[name] = float((now - then).norm()) / length if length else math.inf  # zeros are left by any step
     return moved
 

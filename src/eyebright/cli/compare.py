@@ -75,11 +75,12 @@ def _print_curves(found: RunComparison) -> None:
     columns = ("train", "validation")
     listing = table("epoch", *(f"{name}, {column}" for name in ("first", "second") for column in columns))
     longest = max(len(history) for history in found.histories)
+    if not longest:
+        return
     for epoch in sorted({round(1 + step * (longest - 1) / (_SHOWN_EPOCHS - 1)) for step in range(_SHOWN_EPOCHS)}):
         records = [history[epoch - 1] if epoch <= len(history) else {} for history in found.histories]
         listing.add_row(str(epoch), *(_accuracy(record, column) for record in records for column in columns))
-    if longest:
-        output().print(listing)
+    output().print(listing)
 
 
 def _print_summary(found: RunComparison) -> None:

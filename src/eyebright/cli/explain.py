@@ -31,7 +31,7 @@ def explain(
     layer: Annotated[str | None, typer.Option(help="To explain; default: the best, which is said.")] = None,
     label: Annotated[str | None, typer.Option("--class", help="To explain; default: what is predicted.")] = None,
     top: Annotated[int, typer.Option(min=1, help="Classes to print for each image.")] = 3,
-    out: Annotated[Path, typer.Option(help="Picture to write.")] = Path("explained.png"),
+    out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("explained.png"),
     trust: Annotated[bool, typer.Option("--trust", help="Run the code that a custom model names.")] = False,
 ) -> None:
     """Show what speaks for a class in an image: the model's answer, and a map of it over the image.
@@ -42,6 +42,7 @@ def explain(
     """
     import numpy as np
 
+    from eyebright.core.files import atomic_path
     from eyebright.evaluation.predict import predict
     from eyebright.insight.activation_maps import activation_maps, overlay
     from eyebright.insight.faithfulness import FEWEST
@@ -66,7 +67,8 @@ def explain(
         if output().is_terminal:
             output().print(_blocks(picture))
     output().print(str(maps), soft_wrap=True)
-    maps.picture().save(out)
+    with atomic_path(out) as unfinished:
+        maps.picture().save(unfinished, format="PNG")
     output().print(f"picture: {out}", soft_wrap=True)
 
 

@@ -312,9 +312,10 @@ def _has_moved(folder: Path, before: str, after: str, content: str) -> bool:
             f"{before} was to become {after} in {folder}, but {state}.",
             "Take later patches back first, or put the file by hand where it was.",
         )
-    if old.is_file() and _sha256(old.read_bytes()) != content:
+    there = old if old.is_file() else new
+    if _sha256(there.read_bytes()) != content:
         raise DataError(
-            f"{old} has been changed since the patch was applied.", "Restore its content, or move it by hand."
+            f"{there} has been changed since the patch was applied.", "Restore its content, or move it by hand."
         )
     return new.is_file()
 

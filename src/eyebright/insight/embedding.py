@@ -137,7 +137,7 @@ def _pca(features: NDArray[np.float32], seed: int) -> Embedding:
 def _tsne(features: NDArray[np.float32], seed: int) -> Embedding:
     from sklearn.manifold import TSNE
 
-    reduced, _ = _principal(features, min(_TSNE_FEATURES, features.shape[1]), seed)
+    reduced, _ = _principal(features, max(2, min(_TSNE_FEATURES, features.shape[1])), seed)
     # A point cannot have more neighbours than there are; a third of them is what the method can resolve.
     perplexity = min(_PERPLEXITY, max(1.0, (len(features) - 1) / 3))
     made = TSNE(perplexity=perplexity, init=reduced[:, :2] / reduced[:, 0].std() * 1e-4, random_state=seed)

@@ -121,7 +121,7 @@ def _judged(run: Run, splits: Splits) -> tuple[ImageSet, Predictions]:
     for split in _JUDGED:
         predictions = run.predictions(split)
         if predictions is not None and len(predictions):
-            return parts[split], predictions
+            return parts[split][predictions.index], predictions  # of training images only a sample was judged
     raise RunError(f"{run.path} has no predictions yet.", f"Make them: eyebright evaluate {run.path}")
 
 

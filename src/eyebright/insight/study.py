@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from eyebright.core.errors import ModelError
+from eyebright.core.device import choose
 from eyebright.core.settings.augment import AugmentSettings
 from eyebright.data.augment import augment
 from eyebright.data.image_set import ImageSet
@@ -25,16 +25,18 @@ from eyebright.insight import thumbnails
 from eyebright.insight.activation_maps import ActivationMaps, activation_maps
 from eyebright.insight.embedding import embed
 from eyebright.insight.inside import StageActivity, activity, first_filters
+from eyebright.insight.layers import spatial_layers
 from eyebright.insight.mistakes import mistakes
 from eyebright.insight.neighbours import features, nearest
 from eyebright.insight.parts import Augmented, EmbeddedImages, NearestTraining, ShownMaps
 from eyebright.insight.reliance import Reliance, reliance
+from eyebright.insight.subject import studied
 from eyebright.models.classifier import Classifier
 from eyebright.models.profile import profile
 
 _WORK = 3e12  # multiply-adds of one part: some ten seconds of two cores of 2025
 _MAP_COST = 4  # forward passes that one map takes
-_WITHOUT_LAYER = "integrated_gradients"
+_WITH_LAYER, _WITHOUT_LAYER = "grad_cam", "integrated_gradients"
 _CHECK_COST = 10  # with its share of the checks, and of those of what a class hangs on
 _MAP_PIXELS = 20_000_000  # of maps in memory at a time: their order takes some tens of bytes a pixel
 _SAMPLED = (100, 1_000)  # images of the fair sample: fewest and most
@@ -99,10 +101,11 @@ class Study:
         height, width, _ = self.images.shape
         most = min(self._forwards // _CHECK_COST, _MAP_PIXELS // (height * width))
         sample = self.images.take(thumbnails.evenly(np.arange(len(self.images)), _within(most, _SAMPLED)))
-        try:
-            return activation_maps(self.model, sample)
-        except ModelError:  # it has no layer that gives a map, as an MLP: the page names the method that needs none
-            return activation_maps(self.model, sample, method=_WITHOUT_LAYER)
+        with studied(self.model, choose(precision="fp32")) as subject:
+            has_layers = bool(spatial_layers(subject))
+        # An MLP has no layer that gives a map: the page names the method that needs none.
+        method = _WITH_LAYER if has_layers else _WITHOUT_LAYER
+        return activation_maps(self.model, sample, method=method)
 
     def _maps(self) -> ShownMaps:
         layer = None if self._checked.layer == "input" else self._checked.layer

@@ -137,7 +137,8 @@ def build(settings: SpeedNetSettings, spec: InputSpec) -> Classifier:
     smallest = 2 ** len(settings.widths) + _PATCH - 1
     if min(spec.height, spec.width) < smallest:
         raise ModelError(
-            f"{settings.name} halves its input three times, so {spec.height}x{spec.width} pixels are too few.",
+            f"{settings.name} halves its input {len(settings.widths)} times, so {spec.height}x{spec.width} pixels are "
+            "too few.",
             f"Use images of at least {smallest}x{smallest} pixels, or another model.",
         )
     stages = OrderedDict[str, nn.Module](whitening=Whitening(spec.channels))

@@ -101,7 +101,8 @@ def side_by_side(
         return SideBySide(*reports, comparison, missing=missing)
     chosen = first.select(splits)
     first.check_data(chosen)
-    images = next(part for part in chosen if part.split == split)
+    whole = next(part for part in chosen if part.split == split)
+    images = whole[reports[1].predictions[split].index]  # of training images only a sample was judged
     return SideBySide(*reports, comparison, thumbnails.shrink(images, _flipped(reports[1], comparison)), missing)
 
 

@@ -40,8 +40,8 @@ from eyebright.training.run import Run
 # Training images that `judge` asks the model about: enough for an interval of +-1 %.
 _TRAIN_SAMPLE = 10_000
 
-# Training images from which first stages are computed: five million patches of 32x32 images.
-_PREPARED_FROM = 5_000
+# Pixels of training images from which first stages are computed: the table of their patches takes some 250 MB.
+_PREPARED_FROM = 5_000 * 32 * 32
 
 
 def fit(
@@ -105,7 +105,8 @@ def resume(run: Run, splits: Splits, *, callbacks: Sequence[Callback] | None = N
 def judge(run: Run, splits: Splits) -> dict[str, Scores]:
     """Ask the best model about training (a sample), validation and test images; keep and score the answers.
 
-    Predictions are made in fp32, as an exported model makes them.
+    Predictions are made in fp32, as an exported model makes them; averaged over `training.views`, where an exported
+    model sees one.
 
     Raises
     ------
@@ -209,7 +210,9 @@ def _trained(recipe: Recipe, images: ImageSet, plan: Plan) -> Trained:
 
 def _some(images: ImageSet) -> ImageSet:
     """A sample for stages that are computed from images, the same in every training on them."""
-    return images.take(np.sort(stream("prepared from", 0).permutation(len(images))[:_PREPARED_FROM]))
+    height, width, _ = images.shape
+    count = max(1, _PREPARED_FROM // (height * width))
+    return images.take(np.sort(stream("prepared from", 0).permutation(len(images))[:count]))
 
 
 def _refuse_batches_of_one(model: Classifier, smallest: int) -> None:
@@ -238,13 +241,11 @@ def _status(run: Run) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _watched(run: Run, plan: Plan, callbacks: Sequence[Callback]) -> Iterator[None]:
-    for callback in callbacks:
-        callback.started(run, plan)
-    try:
-        yield
-    finally:
+    with contextlib.ExitStack() as begun:
         for callback in callbacks:
-            callback.stopped(run)
+            begun.callback(callback.stopped, run)
+            callback.started(run, plan)
+        yield
 
 
 def judged_images(images: ImageSet, recipe: Recipe) -> ImageSet:

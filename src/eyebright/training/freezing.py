@@ -1,6 +1,7 @@
 """Freezing early stages while later ones still learn: Brock et al. (2017), "FreezeOut" (arXiv:1706.04983).
 
-Early stages have the largest maps, and settle first. A frozen one needs no gradients, and neither do those before it.
+Early stages have the largest maps, and settle first. Name them from the first one on: through a frozen stage behind one
+that learns, the gradients still pass.
 """
 
 from __future__ import annotations

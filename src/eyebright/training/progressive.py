@@ -23,15 +23,6 @@ def scale_at(stages: Stages, done: float) -> float:
     return next((scale for until, scale in sorted(stages) if done < until), 1.0)
 
 
-def mean_cost(stages: Stages) -> float:
-    """Pixels of the whole training, as a share of what they would be without shrinking."""
-    cost, begun = 0.0, 0.0
-    for until, scale in sorted(stages):
-        cost += (until - begun) * scale**2
-        begun = until
-    return cost + 1 - begun
-
-
 def shrunk(images: Tensor, scale: float, memory_format: torch.memory_format) -> Tensor:
     """Images (B, C, H, W), uint8 or float in 0..255, to (B, C, scale H, scale W) float32; as they are at scale 1."""
     if scale == 1:
@@ -61,7 +52,7 @@ def check(model: Classifier, stages: Stages) -> None:
     try:
         with evaluating(model), torch.no_grad():
             model(images, any_size=True)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError, AssertionError) as error:  # transformers assert their size
         raise ModelError(
             f"{model.settings.name} cannot train on images of {height}x{width} pixels, which "
             f"training.progressive asks for: {error}",

@@ -61,7 +61,8 @@ def only(recipe: Recipe, phase: Phase) -> Recipe:
 def training_flops(model: Classifier, phase: Phase) -> int:
     """Of one training image, forward and backward, in convolutions and matrix products.
 
-    Frozen stages, and all that lies before them, need no gradients. The model is left as it was.
+    The weights of frozen stages need no gradients; where all before them is frozen too, their maps need none either.
+    The model is left as it was.
     """
     spec = model.spec
     height, width = (progressive.size(pixels, phase.scale) for pixels in (spec.height, spec.width))

@@ -8,7 +8,7 @@
     const show = () => {
       const place = Number(slider.value);
       const [threshold, answered, coverage, accuracy, low, high, wrong] = data.points[place];
-      const asked = `${(100 * threshold).toFixed(threshold > 0.99 ? 2 : threshold > 0 ? 1 : 0)}${THIN}%`;
+      const asked = `${(100 * threshold).toFixed(threshold > 0 ? 2 : 0)}${THIN}%`;
       byId("threshold-value").textContent = asked;
       byId("threshold-coverage").textContent = percent(coverage);
       byId("threshold-answered").textContent = plural(answered, "image", "images");
