@@ -251,3 +251,24 @@ def test_the_budget_of_pixels_is_kept_down_to_what_can_be_recognised() -> None:
 def test_evenly_takes_the_ends() -> None:
     assert thumbnails.evenly(np.arange(5), 9).tolist() == [0, 1, 2, 3, 4]
     assert thumbnails.evenly(np.arange(11), 3).tolist() == [0, 5, 10]
+
+
+def test_of_training_images_only_the_judged_sample_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eyebright.training.fit._TRAIN_SAMPLE", 12)
+    images = make_images(60, "train", 0)
+    nothing = [images.take([]), images.take([])]
+    splits = Splits(
+        images,
+        *(dataclasses.replace(part, split=name) for part, name in zip(nothing, ("validation", "test"), strict=True)),
+    )
+    chosen = recipe("digits/cnn", epochs=1, **{"data.source": "shades", "training.threads": 1})
+    run = fit(chosen, splits, folder=tmp_path / "run", callbacks=())
+    judge(run, splits)
+    shown = findings(run, splits).gallery
+    predictions = run.predictions("train")
+    assert shown is not None
+    assert predictions is not None
+    assert len(predictions) == 12
+    rows = predictions.index[shown.position]
+    assert shown.names == tuple(images[rows].names)
+    assert np.array_equal(shown.images, images[rows].images)  # 8x8: nothing is shrunk
