@@ -47,6 +47,10 @@ bench: $(INSTALLED) $(DATA)
 	$(BIN)/python benchmarks/exact_resume.py
 	$(BIN)/python benchmarks/loader_share.py
 	$(BIN)/python benchmarks/plain_loop.py
+	$(BIN)/python benchmarks/plain_loop.py --whole
+	$(BIN)/python benchmarks/speed_record.py
+	$(BIN)/python benchmarks/image_folder.py
+	$(BIN)/python benchmarks/index_scale.py
 
 # torch first: pip keeps an installed one, so that a CPU build stays a CPU build.
 $(INSTALLED): pyproject.toml constraints.txt
