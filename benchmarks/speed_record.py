@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 import eyebright as eb
 from eyebright.core.device import choose
@@ -99,7 +100,7 @@ def theirs(path: Path, splits: Splits, steps: int, *, whole: bool) -> tuple[floa
         options["train_epochs"] = steps / per_epoch
     names["evaluate"], judged = _timed(names["evaluate"])
     ends: list[float] = []
-    hook = torch.optim.optimizer.register_optimizer_step_post_hook(lambda *_: ends.append(time.perf_counter()))
+    hook = register_optimizer_step_post_hook(lambda *_: ends.append(time.perf_counter()))
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "cifar10").mkdir()
         with contextlib.chdir(folder):
@@ -141,7 +142,10 @@ def main() -> None:
         taken, score = ours(recipe.replace(seed=seed), splits)
         seconds.append(taken)
         accuracies.append(score.value)
-        print(f"{recipe.name}, seed {seed}: {taken:.0f} s, {score}, {peer / taken:.1f} times faster", flush=True)
+        times = f"{peer / taken:.1f} times faster"
+        print(f"{recipe.name}, seed {seed}: {taken:.0f} s, {score.value:.4f}, {times}", flush=True)
+    if not accuracies:
+        return
     spread = f" +- {np.std(accuracies, ddof=1):.4f} (deviation)" if len(accuracies) > 1 else ""
     print(
         f"{recipe.name}, {len(accuracies)} seeds: {statistics.median(seconds):.0f} s (median), accuracy "
