@@ -216,7 +216,7 @@ def test_the_threshold_tells_what_was_counted(open_page: Open, report_file: Path
     for _ in range(30):
         page.keyboard.press("ArrowRight")
     point = points[30]
-    expect(page.locator("#threshold-value")).to_have_text(f"{100 * point.threshold:.1f}\u202f%")
+    expect(page.locator("#threshold-value")).to_have_text(f"{100 * point.threshold:.2f}\u202f%")
     expect(page.locator("#threshold-coverage")).to_have_text(f"{100 * point.coverage:.1f}\u202f%")
     expect(page.locator("#threshold-accuracy")).to_have_text(f"{100 * point.accuracy.value:.1f}\u202f%")
     expect(page.locator("#threshold-wrong")).to_have_text(str(point.wrong))
