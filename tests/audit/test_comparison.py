@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 from scipy.stats import multinomial, norm
 
-from eyebright.audit.comparison import compare, compare_runs, exact_mcnemar, holm, paired_difference
+from eyebright.audit.comparison import compare, compare_runs, exact_mcnemar, holm
 from eyebright.core.errors import DataError, RunError
+from eyebright.evaluation.intervals import paired_difference
 from eyebright.evaluation.predictions import Predictions
 from eyebright.training.run import Run
 from tests.audit.conftest import Train, Trained, copied

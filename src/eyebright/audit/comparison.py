@@ -19,19 +19,13 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
-from scipy.stats import binomtest, norm
+from scipy.stats import binomtest
 
 from eyebright.core.errors import DataError, RunError
-from eyebright.evaluation.intervals import CONFIDENCE, difference, proportion
+from eyebright.evaluation.intervals import difference, paired_difference, proportion
 from eyebright.evaluation.predictions import Predictions
 from eyebright.evaluation.score import Score
 from eyebright.training.run import EpochRecord, Run
-
-_Z2 = float(norm.ppf((1 + CONFIDENCE) / 2)) ** 2
-# Where the search for an end of the interval begins, beside the difference itself: there the equation has a second
-# root where the sample has no variance. No end is closer, for any number of images below a billion.
-_BESIDE = 1e-9
 
 Split = Literal["train", "validation", "test"]
 
@@ -181,33 +175,6 @@ def compare_runs(first: Run, second: Run, *, split: Split = "test") -> RunCompar
         histories=(first.history, second.history),
         gaps=(_gap(first), _gap(second)),
     )
-
-
-def paired_difference(gained: int, lost: int, n: int) -> Score:
-    """(gained - lost) / n, the difference of two proportions of the same `n` images, with Tango's interval.
-
-    Parameters
-    ----------
-    gained, lost : images that only the second, only the first model answers right.
-    n : all images.
-
-    Notes
-    -----
-    The interval holds every difference d that the score test does not refuse. Its statistic is
-    (gained - lost - n d) / sqrt(n (2 q + d (1 - d))), where q is the probability of a loss that is most likely if the
-    difference is d: the larger root of 2 n q^2 - (gained + lost - (2 n - gained + lost) d) q - lost d (1 - d) = 0.
-    """
-    value = (gained - lost) / n
-
-    def excess(d: float) -> float:
-        """Square of the score beyond what is refused, times its variance; below 0 inside the interval."""
-        half = (gained + lost - (2 * n - gained + lost) * d) / (4 * n)
-        q = half + np.sqrt(max(0.0, half**2 + lost * d * (1 - d) / (2 * n)))
-        return float((gained - lost - n * d) ** 2 - _Z2 * n * (2 * q + d * (1 - d)))
-
-    low = -1.0 if lost == n else float(brentq(excess, -1, value - _BESIDE))
-    high = 1.0 if gained == n else float(brentq(excess, value + _BESIDE, 1))
-    return Score(value, low, high, n, "tango")
 
 
 def exact_mcnemar(gained: int, lost: int) -> float:

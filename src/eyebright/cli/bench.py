@@ -48,8 +48,9 @@ def bench(
     from eyebright.core.files import write_json
     from eyebright.core.recipe import recipe
     from eyebright.data.load import load
+    from eyebright.training.fit import plan_of
     from eyebright.training.measure.machine import measure_machine
-    from eyebright.training.measure.recipe import measure_recipe, plan_of
+    from eyebright.training.measure.recipe import measure_recipe
 
     show_log()
     if what:

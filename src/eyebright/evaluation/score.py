@@ -21,7 +21,7 @@ class Score:
     value : the value on the images at hand.
     low, high : ends of the interval, `low <= value <= high`.
     n : how many images the value is computed from.
-    method : how the interval was made: "wilson", "bootstrap"; "tango", "newcombe" for paired differences, which may be
+    method : how the interval was made: "wilson", "bootstrap"; "tango" for paired differences, which may be
         negative.
 
     Raises

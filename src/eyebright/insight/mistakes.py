@@ -24,6 +24,7 @@ from scipy.special import log_softmax
 
 from eyebright.core.errors import DataError, nearest
 from eyebright.data.image_set import ImageSet
+from eyebright.evaluation.confidence import confidence
 from eyebright.evaluation.intervals import proportion
 from eyebright.evaluation.predictions import Predictions
 from eyebright.evaluation.score import Score
@@ -330,7 +331,7 @@ def mistakes(predictions: Predictions) -> Mistakes:
     every = np.arange(len(predictions))
     return Mistakes(
         predictions,
-        confidence=np.exp(log_probabilities[every, predictions.predicted]),
+        confidence=confidence(predictions),
         # Not -0.0 where the model is certain.
         loss=np.maximum(-log_probabilities[every, predictions.labels], 0.0),
     )

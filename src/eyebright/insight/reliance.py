@@ -4,9 +4,7 @@ The region is the most salient part of activation maps, or one that the caller m
 replaced by the mean colour of the data, and the accuracy falls. Whatever is hidden makes it fall, so the same regions
 moved to random places are hidden too (see `salience`), and what counts is how much more the region costs than they do.
 
-All falls are differences of two proportions of the same images. Their intervals are Newcombe's, "Improved confidence
-intervals for the difference between binomial proportions based on paired data" (Statistics in Medicine 1998, method
-10), which unlike a bootstrap stay honest for a class of ten images of which all are right.
+All falls are paired differences of proportions, see `eyebright.evaluation.intervals`.
 """
 
 from __future__ import annotations
@@ -22,7 +20,7 @@ from eyebright.core.device import Plan, choose
 from eyebright.core.errors import DataError, EyebrightError
 from eyebright.core.randomness import stream
 from eyebright.data.image_set import ImageSet
-from eyebright.evaluation.intervals import proportion
+from eyebright.evaluation.intervals import paired_difference, proportion
 from eyebright.evaluation.predict import predict
 from eyebright.evaluation.score import Score
 from eyebright.insight import salience
@@ -193,24 +191,8 @@ def _row(name: str, right: dict[str, NDArray[np.bool_]], chosen: NDArray[np.bool
 
 
 def drop(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> Score:
-    """How far the share of True fell from `before` to `after`, (N,) each, of the same images; Newcombe's interval."""
-    n = len(before)
-    first, second = proportion(int(before.sum()), n), proportion(int(after.sum()), n)
-    both, neither = int((before & after).sum()), int((~before & ~after).sum())
-    lost, won = int((before & ~after).sum()), int((~before & after).sum())
-    product = float(both * neither - lost * won)
-    if product > 0:
-        product = max(product - n / 2, 0)  # Newcombe's correction for continuity
-    margins = first.value * (1 - first.value) * second.value * (1 - second.value) * float(n) ** 4
-    correlation = product / margins**0.5 if margins else 0.0
-
-    def half(one: float, other: float) -> float:
-        return float(np.sqrt(max(one**2 - 2 * correlation * one * other + other**2, 0)))
-
-    fall = first.value - second.value
-    low = fall - half(first.value - first.low, second.high - second.value)
-    high = fall + half(first.high - first.value, second.value - second.low)
-    return Score(fall, low, high, n, "newcombe")
+    """How far the share of True fell from `before` to `after`, (N,) each, of the same images."""
+    return paired_difference(int((before & ~after).sum()), int((~before & after).sum()), len(before))
 
 
 def _text(score: Score) -> str:

@@ -66,8 +66,7 @@ def fit(
     DivergedError : the loss is no longer finite.
     KeyboardInterrupt : the user stopped it; the run can be resumed.
     """
-    settings = recipe.training
-    plan = device.choose(settings.device, settings.precision, settings.threads, settings.deterministic)
+    plan = plan_of(recipe)
     recipe = dataclasses.replace(recipe, data=located(recipe.data))  # it will be resumed from any folder
     trained = _trained(recipe, splits.train, plan)
     run = Run.create(Path(folder) if folder else new_folder(recipe), recipe, splits, environment.describe(plan))
@@ -97,8 +96,7 @@ def resume(run: Run, splits: Splits, *, callbacks: Sequence[Callback] | None = N
     splits = run.select(splits)
     run.check_data(splits)
     run.check_trust()
-    settings = run.recipe.training
-    plan = device.choose(settings.device, settings.precision, settings.threads, settings.deterministic)
+    plan = plan_of(run.recipe)
     return _train(run, splits, plan, _trained(run.recipe, splits.train, plan), callbacks)
 
 
@@ -167,6 +165,12 @@ def _job(run: Run, splits: Splits, plan: Plan, callbacks: Sequence[Callback], in
         callbacks,
         interrupt,
     )
+
+
+def plan_of(recipe: Recipe) -> Plan:
+    """How `fit` would compute the recipe here."""
+    settings = recipe.training
+    return device.choose(settings.device, settings.precision, settings.threads, settings.deterministic)
 
 
 def training_batches(recipe: Recipe, images: ImageSet, plan: Plan) -> Batches:

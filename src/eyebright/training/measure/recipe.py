@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from eyebright.core import device
 from eyebright.core.device import Plan
 from eyebright.core.errors import DataError
 from eyebright.core.input_spec import InputSpec
@@ -28,7 +27,7 @@ from eyebright.models.classifier import Classifier
 from eyebright.models.profile import profile
 from eyebright.models.registry import build
 from eyebright.training.callbacks import Callback, Moment
-from eyebright.training.fit import fit, training_batches
+from eyebright.training.fit import fit, plan_of, training_batches
 from eyebright.training.measure.duration import Costs, Duration, remaining
 from eyebright.training.measure.machine import BOTH, FORWARD, Machine, dtype_name
 from eyebright.training.measure.pace import Pace
@@ -174,12 +173,6 @@ def measure_recipe(
         judging=judging,
         duration=remaining(recipe, splits, costs),
     )
-
-
-def plan_of(recipe: Recipe) -> Plan:
-    """How `fit` would compute the recipe here."""
-    settings = recipe.training
-    return device.choose(settings.device, settings.precision, settings.threads, settings.deterministic)
 
 
 def in_float32(plan: Plan) -> Plan:
