@@ -5,39 +5,17 @@ from __future__ import annotations
 import functools
 import json
 import re
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from eyebright.cli import bench, terminal
-from eyebright.cli.main import main
+from eyebright.cli import bench
 from eyebright.core.recipe import recipe
 from eyebright.training.measure import machine
 from eyebright.training.measure import recipe as measured
 from eyebright.training.measure.timing import Effort
-
-Command = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Command:
-    """Run a command in an empty folder; gives back exit code, standard output and standard error."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def command(*arguments: str) -> tuple[int, str, str]:
-        terminal.output.cache_clear()
-        terminal.remarks.cache_clear()
-        monkeypatch.setattr(sys, "argv", ["eyebright", *arguments])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        captured = capsys.readouterr()
-        return int(stopped.value.code or 0), captured.out, captured.err
-
-    return command
+from tests.cli.conftest import Command
 
 
 @pytest.fixture
@@ -53,9 +31,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_recipe_is_measured_and_written_as_json(run: Command) -> None:
+def test_a_recipe_is_measured_and_written_as_json(command: Command) -> None:
     overrides = ["precision=bf16", "device=cpu", "threads=1", "epochs=7"]
-    code, out, err = run("bench", "digits/cnn", *overrides, "--json", "bench.json")
+    code, out, err = command("bench", "digits/cnn", *overrides, "--json", "bench.json")
     assert code == 0, err
     rows = "matrix product, float32|convolution, forward and backward, bfloat16|copy of memory|JPEG decoding"
     for row in (rows + "|data loader|training step, bfloat16|inference, bfloat16|final judging, float32").split("|"):
@@ -77,10 +55,10 @@ def test_a_recipe_is_measured_and_written_as_json(run: Command) -> None:
 
 
 @pytest.mark.usefixtures("quick")
-def test_without_a_recipe_noise_is_trained_on(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_recipe_noise_is_trained_on(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "_EXAMPLE_SIDE", 8)
     monkeypatch.setattr(bench, "_EXAMPLE_IMAGES", {"train": 600, "validation": 50, "test": 70})
-    code, out, err = run("bench")
+    code, out, err = command("bench")
     assert code == 0, err
     assert "cifar10/resnet20 on noise: batches of 128 images 8x8x3" in out
     assert list(Path.cwd().iterdir()) == []
@@ -113,21 +91,21 @@ def test_rates_have_three_digits_and_a_prefix(value: float, unit: str, text: str
     assert bench._si(value, unit) == text
 
 
-def test_a_recipe_that_does_not_exist_is_named(run: Command) -> None:
-    code, _, err = run("bench", "cifar10/ladr_cnn")
+def test_a_recipe_that_does_not_exist_is_named(command: Command) -> None:
+    code, _, err = command("bench", "cifar10/ladr_cnn")
     assert code == 2
     assert "Did you mean 'cifar10/ladder_cnn'?" in err
 
 
-def test_training_says_its_predicted_and_its_real_time(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_says_its_predicted_and_its_real_time(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("eyebright.insight.findings.affordable", lambda *_: False)
     monkeypatch.setattr("eyebright.cli.train.write_report", lambda *_: None)
-    code, _, err = run("train", "digits/cnn", "epochs=2", "--out", "run")
+    code, _, err = command("train", "digits/cnn", "epochs=2", "--out", "run")
     assert code == 0, err
     predicted = re.search(r"^predicted time: (.+ s) \(so far .+, judging .+\)$", err, re.MULTILINE)
     assert predicted is not None
     assert re.search(rf"^training and judging took .+ s; {predicted[1]} were predicted$", err, re.MULTILINE)
     assert err.index("predicted time") < err.index("epoch   2")
-    code, _, err = run("train", "--resume", "run")
+    code, _, err = command("train", "--resume", "run")
     assert code == 0, err
     assert re.search(r"^training and judging took .+ s$", err, re.MULTILINE)

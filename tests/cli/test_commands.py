@@ -14,35 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eyebright.cli import terminal
-from eyebright.cli.main import main
-
-
-class Ran:
-    """What a command gave back."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path):  # type: ignore[no-untyped-def]  # a function
-    """Run a command in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("EYEBRIGHT_DATA", str(tmp_path / "no-data"))
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def command(*arguments: str) -> Ran:
-        terminal.output.cache_clear()
-        terminal.remarks.cache_clear()
-        monkeypatch.setattr(sys, "argv", ["eyebright", *arguments])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        captured = capsys.readouterr()
-        code = stopped.value.code
-        return Ran(code if isinstance(code, int) else 0, captured.out, captured.err)
-
-    return command
+from tests.cli.conftest import Command
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +56,9 @@ def test_help_shows_examples_and_imports_no_torch() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "predict", "report", "runs", "models", "recipes", "data"])
-def test_every_command_has_help(run, command: str) -> None:  # type: ignore[no-untyped-def]
-    ran = run(command, "--help")
+@pytest.mark.parametrize("name", ["train", "evaluate", "predict", "report", "runs", "models", "recipes", "data"])
+def test_every_command_has_help(command: Command, name: str) -> None:
+    ran = command(name, "--help")
     assert ran.code == 0
     assert "Usage:" in ran.out
 
@@ -97,91 +69,91 @@ def test_train_leaves_a_run_with_a_report(digits_run: Path) -> None:
     assert (digits_run / "predictions" / "test.safetensors").is_file()
 
 
-def test_runs_lists_it_and_evaluate_finds_the_same_scores(run, digits_run: Path) -> None:  # type: ignore[no-untyped-def]
-    listed = run("runs", str(digits_run.parent))
+def test_runs_lists_it_and_evaluate_finds_the_same_scores(command: Command, digits_run: Path) -> None:  # type: ignore[no-untyped-def]
+    listed = command("runs", str(digits_run.parent))
     assert str(digits_run) in listed.out.replace("\n", "")
     assert "finished" in listed.out
     before = json.loads((digits_run / "scores.json").read_text())
-    ran = run("evaluate", str(digits_run), "--json")
+    ran = command("evaluate", str(digits_run), "--json")
     assert ran.code == 0
     assert json.loads(ran.out) == before
 
 
-def test_predict_prints_a_table_json_and_csv(run, digits_run: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_predict_prints_a_table_json_and_csv(command: Command, digits_run: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     from sklearn.datasets import load_digits
 
     digits = load_digits()
     for number in range(3):
         picture = (digits.images[number] * 255 / 16).astype(np.uint8)
         Image.fromarray(picture).save(tmp_path / f"{number}.png")
-    table = run("predict", str(digits_run), "0.png", "1.png", "--top", "2")
+    table = command("predict", str(digits_run), "0.png", "1.png", "--top", "2")
     assert table.code == 0
     assert len(table.out.splitlines()) == 2
-    lines = [json.loads(line) for line in run("predict", str(digits_run), ".", "--format", "json").out.splitlines()]
+    lines = [json.loads(line) for line in command("predict", str(digits_run), ".", "--format", "json").out.splitlines()]
     assert [line["name"] for line in lines] == ["0.png", "1.png", "2.png"]
     assert all(len(line["classes"]) == 3 and 0 < sum(line["probabilities"]) <= 1.0001 for line in lines)
-    rows = list(csv.DictReader(io.StringIO(run("predict", str(digits_run), "2.png", "--format", "csv").out)))
+    rows = list(csv.DictReader(io.StringIO(command("predict", str(digits_run), "2.png", "--format", "csv").out)))
     assert [row["rank"] for row in rows] == ["1", "2", "3"]
     assert rows[0]["class"] == lines[2]["classes"][0]
 
 
-def test_predict_names_a_bad_image_or_goes_on(run, digits_run: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_predict_names_a_bad_image_or_goes_on(command: Command, digits_run: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     Image.new("L", (8, 8)).save(tmp_path / "good.png")
     (tmp_path / "bad.jpg").write_text("no image")
-    stopped = run("predict", str(digits_run), "bad.jpg", "good.png")
+    stopped = command("predict", str(digits_run), "bad.jpg", "good.png")
     assert stopped.code == 2
     assert "bad.jpg" in stopped.err
-    went_on = run("predict", str(digits_run), "bad.jpg", "good.png", "--on-bad-image", "skip")
+    went_on = command("predict", str(digits_run), "bad.jpg", "good.png", "--on-bad-image", "skip")
     assert went_on.code == 0
     assert "good.png" in went_on.out
     assert "bad.jpg" in went_on.err
 
 
-def test_a_folder_of_photos_gets_a_recipe_and_its_reason(run, photos: Path) -> None:  # type: ignore[no-untyped-def]
-    stopped = run("train", str(photos), "epochs=1")
+def test_a_folder_of_photos_gets_a_recipe_and_its_reason(command: Command, photos: Path) -> None:  # type: ignore[no-untyped-def]
+    stopped = command("train", str(photos), "epochs=1")
     assert stopped.code == 2
     assert "recipe folder/small: 49 images, 20 pixels" in stopped.err
     assert "broken.jpg" in stopped.err
     assert "skip" in stopped.err
-    ran = run("train", str(photos), "epochs=6", "--on-bad-image", "skip", "--out", "photos-run")
+    ran = command("train", str(photos), "epochs=6", "--on-bad-image", "skip", "--out", "photos-run")
     assert ran.code == 0, ran.err
     about = json.loads(Path("photos-run/run.json").read_text())
     assert [bad["name"] for bad in about["data"]["bad"]] == ["red/broken.jpg"]
     assert "broken.jpg" in Path("photos-run/report.html").read_text()
 
 
-def test_a_run_is_judged_where_its_images_have_moved(run, photos: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_run_is_judged_where_its_images_have_moved(command: Command, photos: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     images = tmp_path / "before"
     shutil.copytree(photos, images)
     (images / "red" / "broken.jpg").unlink()
-    assert run("train", str(images), "epochs=1", "--out", "moved").code == 0
+    assert command("train", str(images), "epochs=1", "--out", "moved").code == 0
     images.rename(tmp_path / "after")
-    assert run("evaluate", "moved").code == 2
-    assert run("evaluate", "moved", "--data", str(tmp_path / "after")).code == 0
-    assert run("train", "--resume", "moved", "--data", str(tmp_path / "after")).code == 0
-    assert run("evaluate", "moved", "--data", str(photos), "--json").code == 2  # other images
+    assert command("evaluate", "moved").code == 2
+    assert command("evaluate", "moved", "--data", str(tmp_path / "after")).code == 0
+    assert command("train", "--resume", "moved", "--data", str(tmp_path / "after")).code == 0
+    assert command("evaluate", "moved", "--data", str(photos), "--json").code == 2  # other images
 
 
-def test_data_commands(run, photos: Path) -> None:  # type: ignore[no-untyped-def]
-    assert "cifar10" in run("data", "list").out
-    info = run("data", "info", str(photos), "on_bad_image=skip")
+def test_data_commands(command: Command, photos: Path) -> None:  # type: ignore[no-untyped-def]
+    assert "cifar10" in command("data", "list").out
+    info = command("data", "info", str(photos), "on_bad_image=skip")
     assert "left out: red/broken.jpg" in info.out.replace("\n", "")
-    shown = run("data", "show", "digits", "--augment", "shift=0.2", "rotate=20", "--out", "sheet.png")
+    shown = command("data", "show", "digits", "--augment", "shift=0.2", "rotate=20", "--out", "sheet.png")
     assert shown.code == 0, shown.err
     with Image.open("sheet.png") as sheet:
         assert min(sheet.size) > 200
-    assert run("data", "cache").code == 0
-    assert "freed" in run("data", "cache", "--clear").out
+    assert command("data", "cache").code == 0
+    assert "freed" in command("data", "cache", "--clear").out
 
 
-def test_recipes_and_models_are_listed(run) -> None:  # type: ignore[no-untyped-def]
-    assert "cifar10/ladder_cnn" in run("recipes").out
-    printed = run("recipes", "digits/cnn").out
+def test_recipes_and_models_are_listed(command: Command) -> None:  # type: ignore[no-untyped-def]
+    assert "cifar10/ladder_cnn" in command("recipes").out
+    printed = command("recipes", "digits/cnn").out
     Path("mine.yaml").write_text(printed)
-    assert run("recipes", "mine.yaml").out == printed
-    listed = {row["name"]: row for row in json.loads(run("models", "--no-measure", "--json").out)}
+    assert command("recipes", "mine.yaml").out == printed
+    listed = {row["name"]: row for row in json.loads(command("models", "--no-measure", "--json").out)}
     assert listed["simple_cnn"]["parameters"] == 545_098
-    small = run("models", "--size", "2", "--no-measure")
+    small = command("models", "--size", "2", "--no-measure")
     assert "resnet20" in small.out
     assert "simple_cnn" in small.err  # too large for such images, and said so
 
@@ -207,32 +179,32 @@ def test_recipes_and_models_are_listed(run) -> None:  # type: ignore[no-untyped-
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_mistake_costs_two_lines_and_exit_code_2(run, arguments: list[str], message: str) -> None:  # type: ignore[no-untyped-def]
-    ran = run(*arguments)
+def test_a_mistake_costs_two_lines_and_exit_code_2(command: Command, arguments: list[str], message: str) -> None:  # type: ignore[no-untyped-def]
+    ran = command(*arguments)
     assert ran.code == 2
     assert message in ran.err
     assert "Traceback" not in ran.err
     assert not list(Path.cwd().glob("runs/**/run.json"))
 
 
-def test_brackets_in_names_are_printed_as_they_are(run, photos: Path) -> None:  # type: ignore[no-untyped-def]
+def test_brackets_in_names_are_printed_as_they_are(command: Command, photos: Path) -> None:  # type: ignore[no-untyped-def]
     named = Path("ph [red]")
     shutil.copytree(photos, named, ignore=shutil.ignore_patterns("broken.jpg"))
     (named / "red").rename(named / "[bold]x")
     (named / "blue").rename(named / "[-y]")
-    assert "[bold]x" in run("data", "info", str(named)).out
-    trained = run("train", str(named), "epochs=1", "model=mlp", "--out", "a [run]")
+    assert "[bold]x" in command("data", "info", str(named)).out
+    trained = command("train", str(named), "epochs=1", "model=mlp", "--out", "a [run]")
     assert trained.code == 0, trained.err
     assert "report: a [run]/report.html" in trained.out
-    assert "a [run]" in run("runs", ".").out
-    assert "[-y]" in run("predict", "a [run]", str(named)).out
+    assert "a [run]" in command("runs", ".").out
+    assert "[-y]" in command("predict", "a [run]", str(named)).out
 
 
-def test_one_damaged_run_does_not_hide_the_others(run, digits_run: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_one_damaged_run_does_not_hide_the_others(command: Command, digits_run: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     for name in ("whole", "broken"):
         shutil.copytree(digits_run, tmp_path / name)
     (tmp_path / "broken" / "history.jsonl").write_text("{")
-    listed = run("runs", ".")
+    listed = command("runs", ".")
     assert listed.code == 0
     statuses = {line.split()[0]: line.split()[1] for line in listed.out.splitlines() if line.split()[1:]}
     assert (statuses["whole"], statuses["broken"]) == ("finished", "damaged")

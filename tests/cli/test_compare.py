@@ -4,50 +4,16 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from PIL import Image
 
-from eyebright.cli import terminal
-from eyebright.cli.main import main
 from eyebright.core.recipe import recipe
 from eyebright.data.load import load
 from eyebright.training.fit import fit, judge
-
-
-class Ran(NamedTuple):
-    """What a command gave back."""
-
-    code: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Ran]
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Command:
-    """Run a command in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("EYEBRIGHT_DATA", str(tmp_path / "no-data"))
-
-    def command(*arguments: str) -> Ran:
-        terminal.output.cache_clear()
-        terminal.remarks.cache_clear()
-        monkeypatch.setattr(sys, "argv", ["eyebright", *arguments])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        captured = capsys.readouterr()
-        code = stopped.value.code
-        return Ran(code if isinstance(code, int) else 0, captured.out, captured.err)
-
-    return command
+from tests.cli.conftest import Command
 
 
 @pytest.fixture(scope="module")

@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
 
-from eyebright.cli import explain, terminal
-from eyebright.cli.main import main
+from eyebright.cli import explain
 from eyebright.core.recipe import recipe
 from eyebright.data.load import load
 from eyebright.training.fit import fit
-
-
-class Ran(NamedTuple):
-    """What a command gave back."""
-
-    code: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Ran]
+from tests.cli.conftest import Command
 
 
 @pytest.fixture(scope="module")
@@ -41,24 +27,6 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number, pixels in enumerate(splits.test.take(range(9)).images):
         Image.fromarray(pixels[..., 0]).save(folder / f"digit{number}.png")
     return folder
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Command:
-    """Run a command in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def command(*arguments: object) -> Ran:
-        terminal.output.cache_clear()
-        terminal.remarks.cache_clear()
-        monkeypatch.setattr(sys, "argv", ["eyebright", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        captured = capsys.readouterr()
-        code = stopped.value.code
-        return Ran(code if isinstance(code, int) else 0, captured.out, captured.err)
-
-    return command
 
 
 def test_answers_and_a_picture(command: Command, runs: Path, tmp_path: Path) -> None:

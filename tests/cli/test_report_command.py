@@ -2,51 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from eyebright.cli import terminal
-from eyebright.cli.main import main
 from eyebright.core.recipe import recipe
 from eyebright.data.load import load
 from eyebright.training.fit import fit, judge
 from eyebright.training.run import Run
-
-
-@dataclasses.dataclass(frozen=True)
-class Ran:
-    """What a command gave back."""
-
-    code: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Ran]
-
-
-@pytest.fixture(name="command")
-def command_fixture(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Command:
-    """Run `eyebright` in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def command(*arguments: str) -> Ran:
-        terminal.output.cache_clear()
-        terminal.remarks.cache_clear()
-        monkeypatch.setattr(sys, "argv", ["eyebright", *arguments])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        captured = capsys.readouterr()
-        return Ran(stopped.value.code if isinstance(stopped.value.code, int) else 0, captured.out, captured.err)
-
-    return command
+from tests.cli.conftest import Command
 
 
 def train(name: str, folder: Path) -> Path:
