@@ -46,7 +46,7 @@ def test_maps_say_what_they_are(maps: ActivationMaps) -> None:
     assert maps.sanity.similarity.n == 16
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [method for method in METHODS if method != "guided_grad_cam"])  # it needs ReLUs
 def test_every_method_works_on_a_vision_transformer(method: str) -> None:
     found = activation_maps(networks.vit(), IMAGES, method=method)
     assert found.maps.max() == 1

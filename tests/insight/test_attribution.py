@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import importlib
 import math
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from eyebright.insight.attribution import (
     METHODS,
     activations_and_gradients,
     attribute,
+    guided_gradients,
     of_layer,
 )
 from eyebright.insight.layers import find
@@ -200,6 +202,36 @@ def test_equals_pytorch_grad_cam(method: str, network: str) -> None:
     assert float(expected.max()) > 0.99
     assert float(expected.std()) > 0.05
     assert np.abs(found - expected).max() < EQUAL
+
+
+def test_guided_gradients_equal_pytorch_grad_cam() -> None:
+    ensure()
+    guided = importlib.import_module("pytorch_grad_cam.guided_backprop").GuidedBackpropReLUModel
+    model, images = networks.plain_cnn().eval(), networks.make_images(2, seed=4)
+    x = networks.normalised(model, images)
+    network = nn.Sequential(copy.deepcopy(model.body), copy.deepcopy(model.head))
+    expected = [guided(network, "cpu")(x[[number]], target_category=number) for number in range(2)]  # (H, W, C) each
+    with studied(model, PLAN) as subject:
+        found = guided_gradients(subject, x, torch.tensor([0, 1])).permute(0, 2, 3, 1).numpy()
+        plain = x.clone().requires_grad_()
+        (gradients,) = torch.autograd.grad(subject.scores(plain, torch.tensor([0, 1])).sum(), plain)
+    assert np.abs(found - np.stack(expected)).max() < EQUAL * np.abs(found).max()
+    assert np.abs(found - gradients.permute(0, 2, 3, 1).numpy()).max() > 0.1 * np.abs(found).max()
+
+
+def test_guided_grad_cam_is_grad_cam_times_the_guided_gradients() -> None:
+    model, images = networks.plain_cnn(), networks.make_images(2)
+    with studied(model, PLAN) as subject:
+        gradients = guided_gradients(subject, networks.normalised(model, images), torch.tensor([0, 1]))
+    product = maps_of(model, images, [0, 1], "grad_cam", "body.4") * gradients.abs().amax(dim=1).numpy()
+    found = maps_of(model, images, [0, 1], "guided_grad_cam", "body.4")
+    for one, expected in zip(found, product, strict=True):
+        assert np.corrcoef(one.ravel(), expected.ravel())[0, 1] > 0.99
+
+
+def test_guided_gradients_need_relus() -> None:
+    with pytest.raises(ModelError, match="has no ReLU layers"):
+        maps_of(networks.vit(), networks.make_images(2), [0, 1], "guided_grad_cam", "body.blocks.2.norm1")
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -1,4 +1,4 @@
-"""Which part of an image speaks for a class: seven class-activation maps of a layer, and two methods of the input.
+"""Which part of an image speaks for a class: eight class-activation maps of a layer, and two methods of the input.
 
 A map of a layer weighs its activations A (B, C, h, w), by the gradients G of the class's logit with respect to them
 or by what the logit does when channels are shown or removed alone:
@@ -16,6 +16,11 @@ or by what the logit does when channels are shown or removed alone:
 - `ablation_cam`: Desai and Ramaswamy 2020, doi:10.1109/WACV45572.2020.9093360. By how much the logit falls without
   each channel. We do not divide by the logit, which would turn the map of a negative one inside out. One forward pass
   a channel.
+- `guided_grad_cam`: Selvaraju et al. 2017 again. Grad-CAM at the size of the image, times the gradient of the image
+  that flows back through positive gradients only (guided backpropagation, Springenberg et al. 2014, arXiv:1412.6806),
+  the largest over the colours. Such gradients draw the edges of the image almost whatever the weights (Adebayo et al.
+  2018, arXiv:1810.03292): believe these maps only where the check with randomised weights passes. It is defined for
+  networks of ReLUs alone.
 
 The methods of the input work for any model. What they hide they replace by the mean colour of the data, which is 0
 after normalisation; the black that both papers also allow would make dark objects invisible:
@@ -31,6 +36,7 @@ positive.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 from collections.abc import Callable, Iterator
@@ -39,7 +45,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from eyebright.core.errors import ModelError
 from eyebright.data.image_set import ImageSet
@@ -202,6 +208,41 @@ def _ablation_cam(subject: Subject, layer: Layer, x: Tensor, classes: Tensor) ->
     return _weighted(activations, torch.stack(falls, dim=1))
 
 
+def _guided_grad_cam(subject: Subject, layer: Layer, x: Tensor, classes: Tensor) -> Tensor:
+    coarse = _grad_cam(*activations_and_gradients(subject, layer, x, classes)).clamp(min=0)  # (B, h, w)
+    fine = guided_gradients(subject, x, classes).abs().amax(dim=1)  # (B, H, W)
+    return F.interpolate(coarse[:, None], x.shape[2:], mode="bilinear")[:, 0] * fine
+
+
+def guided_gradients(subject: Subject, x: Tensor, classes: Tensor) -> Tensor:
+    """The gradient of each image's logit with respect to its pixels, of which every ReLU lets the positive part pass.
+
+    Returns
+    -------
+    (B, C, H, W) float32
+
+    Raises
+    ------
+    ModelError : the model has no ReLU layers; for other activations the rule is not defined.
+    """
+    relus = [module for module in subject.model.modules() if isinstance(module, nn.ReLU)]
+    if not relus:
+        raise ModelError(
+            f"{subject.model.settings.name} has no ReLU layers, for which alone guided gradients are defined.",
+            "Use grad_cam or integrated_gradients, which hold for any activation.",
+        )
+    pixels = x.detach().clone().requires_grad_()
+    with contextlib.ExitStack() as hooks:
+        for relu in relus:
+            hooks.enter_context(hooked(relu, _pass_positive_gradients))
+        (gradients,) = torch.autograd.grad(subject.scores(pixels, classes).sum(), pixels)
+    return gradients.float()
+
+
+def _pass_positive_gradients(_module: object, _inputs: object, output: Tensor) -> None:
+    output.register_hook(lambda gradient: gradient.clamp(min=0))
+
+
 def _without_channel(activations: Tensor, *, number: int) -> Tensor:
     changed = activations.clone()
     changed[:, number] = 0
@@ -246,6 +287,7 @@ LAYER_METHODS: dict[str, LayerMethod] = {
     "eigen_cam": _eigen_cam,
     "score_cam": _score_cam,
     "ablation_cam": _ablation_cam,
+    "guided_grad_cam": _guided_grad_cam,
 }
 INPUT_METHODS: dict[str, InputMethod] = {
     "integrated_gradients": _integrated_gradients,
