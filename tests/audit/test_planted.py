@@ -27,7 +27,7 @@ def found(trained: Trained) -> dict[str, Remark]:
     run, splits = trained
     remarks = examine(run, splits)
     for remark in remarks:
-        recipe(run.path / "recipe.yaml", [remark.override])
+        recipe(run.path / "recipe.yaml", remark.overrides)
     faults = {remark.fault: remark for remark in remarks}
     assert len(faults) == len(remarks)
     return faults
@@ -42,18 +42,18 @@ def test_images_that_are_learnt_by_heart(train: Train) -> None:
     remark = found(train("digits/mlp", "data.limit=40", "epochs=10"))["overfitting"]
     assert remark.severity in {"warning", "serious"}
     assert "that on validation images" in remark.evidence
-    assert remark.override == "augment=digits"
+    assert remark.overrides == ("augment=digits",)
 
 
 def test_a_network_that_is_too_small(train: Train) -> None:
     remark = found(train("digits/mlp", "model.hidden=[2]", "epochs=4", "optimizer.lr=0.01"))["underfitting"]
     assert remark.severity == "warning"
-    assert remark.override in {"model.hidden=[4]", "training.epochs=8"}
+    assert remark.overrides in {("model.hidden=[4]",), ("training.epochs=8",)}
 
 
 def test_a_training_that_ends_too_early(train: Train) -> None:
     remark = found(train("digits/mlp", "epochs=1"))["underfitting"]
-    assert remark.override == "training.epochs=2"
+    assert remark.overrides == ("training.epochs=2",)
 
 
 def test_gradients_that_vanish(train: Train) -> None:
@@ -62,14 +62,14 @@ def test_gradients_that_vanish(train: Train) -> None:
     remark = faults["vanishing_gradients"]
     assert remark.severity == "serious"
     assert "body.0 gets a gradient of" in remark.evidence
-    assert remark.override == "model=resnet20"
+    assert remark.overrides == ("model=resnet20",)
 
 
 def test_steps_that_are_too_large(train: Train) -> None:
     remark = found(train("digits/cnn", "optimizer.lr=3", "epochs=3", "augment=none"))["learning_rate_too_high"]
     assert remark.severity == "serious"
     assert "learning rate 3" in remark.evidence
-    assert remark.override == "optimizer.lr=0.3"
+    assert remark.overrides == ("optimizer.lr=0.3",)
 
 
 def test_steps_that_are_too_small(train: Train) -> None:
@@ -77,17 +77,17 @@ def test_steps_that_are_too_small(train: Train) -> None:
     remark = faults["learning_rate_too_low"]
     assert remark.severity == "serious"
     assert "learning rate 1e-06" in remark.evidence
-    assert remark.override in {"optimizer.lr=0.0001", "optimizer.lr=0.001"}
+    assert remark.overrides in {("optimizer.lr=0.0001",), ("optimizer.lr=0.001",)}
     assert list(faults) == ["learning_rate_too_low"]  # that it underfits as well is no second fault
 
 
 def test_labels_that_belong_to_other_images(train: Train) -> None:
     learnt = found(train("digits/mlp", "data.limit=300", "epochs=12", "optimizer.lr=3e-3", images=relabelled))
     assert learnt["wrong_labels"].severity == "serious"
-    assert learnt["wrong_labels"].override == "data.split_seed=1"
+    assert learnt["wrong_labels"].overrides == ("data.split_seed=1",)
     assert "overfitting" not in learnt
     not_learnt = found(train("digits/mlp", "epochs=2", images=relabelled))
-    assert not_learnt["no_learning"].override == "data.limit=100"
+    assert not_learnt["no_learning"].overrides == ("data.limit=100",)
     assert "gradients reach every layer, and the weights have moved" in not_learnt["no_learning"].evidence
 
 
@@ -119,7 +119,7 @@ def test_test_images_that_were_trained_on(train: Train) -> None:
     remark = found(train("digits/mlp", "epochs=3", images=leaky))["leakage"]
     assert remark.severity == "warning"
     assert "60 test images (16.7 %) are in train too" in remark.evidence
-    assert remark.override == "data.leave_out_copies=true"
+    assert remark.overrides == ("data.leave_out_copies=true",)
 
 
 def test_a_few_copies_are_worth_a_note(train: Train) -> None:
@@ -161,7 +161,7 @@ def test_test_images_that_were_prepared_otherwise(train: Train) -> None:
     assert [remark.fault for remark in remarks] == ["preprocessing_mismatch"] * 2
     pixels, accuracies = remarks
     assert pixels.evidence.startswith("The pixels of the test images are not those that the model normalises")
-    assert pixels.override == "augment.brightness=0.4"
+    assert pixels.overrides == ("augment.brightness=0.4",)
     assert "The validation accuracy is" in accuracies.evidence
 
 

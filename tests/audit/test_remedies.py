@@ -10,6 +10,7 @@ import pytest
 from eyebright.audit import remedies
 from eyebright.audit.remedies import Remedy
 from eyebright.core.recipe import Recipe, recipe, recipes
+from eyebright.core.settings.optimizer import learning_rates
 from eyebright.models.registry import example_settings
 from tests.audit.conftest import plain
 
@@ -26,7 +27,7 @@ REMEDIES: dict[str, Callable[[Recipe], Remedy]] = {
 def test_each_remedy_runs_by_the_name_of_the_recipe() -> None:
     for remedy in REMEDIES.values():
         made = remedy(plain())
-        assert recipe("digits/mlp", [made.override]) != plain()
+        assert recipe("digits/mlp", made.overrides) != plain()
         assert made.change.endswith(".")
 
 
@@ -35,7 +36,7 @@ def test_each_remedy_runs_with_every_built_in_recipe(name: str, tmp_path: Path) 
     before, file = plain(name), tmp_path / "recipe.yaml"
     file.write_text(before.to_yaml())
     for remedy in REMEDIES.values():
-        assert recipe(file, [remedy(before).override]) != before
+        assert recipe(file, remedy(before).overrides) != before
 
 
 @pytest.mark.parametrize("model", example_settings(), ids=lambda settings: settings.name)
@@ -46,7 +47,7 @@ def test_a_ladder_of_remedies_can_be_climbed_for_every_model(remedy: str, model:
     taken: list[str] = []
     for _ in range(4):
         file.write_text(chosen.to_yaml())
-        taken.append(REMEDIES[remedy](chosen).override)
+        taken += REMEDIES[remedy](chosen).overrides
         chosen = recipe(file, [taken[-1]])
     assert taken[0] != taken[1]
 
@@ -54,7 +55,7 @@ def test_a_ladder_of_remedies_can_be_climbed_for_every_model(remedy: str, model:
 def test_brakes_come_in_order() -> None:
     chosen, taken = plain("cifar10/simple_cnn"), []
     for _ in range(7):
-        taken.append(remedies.brake(chosen).override)
+        taken += remedies.brake(chosen).overrides
         field, _, value = taken[-1].partition("=")
         chosen = chosen.replace(**{field: value})
     assert taken == [
@@ -72,12 +73,20 @@ def test_brakes_come_in_order() -> None:
     ("source", "expected"), [("digits", "digits"), ("mnist", "digits"), ("emotions", "faces"), ("photos", "standard")]
 )
 def test_augmentation_leaves_the_class_what_it_is(source: str, expected: str) -> None:
-    assert remedies.brake(plain(**{"data.source": source})).override == f"augment={expected}"
+    assert remedies.brake(plain(**{"data.source": source})).overrides == (f"augment={expected}",)
 
 
 @pytest.mark.parametrize(
     ("moved", "expected"), [(0.0, 1.0), (1e-9, 1.0), (0.0003, 1.0), (0.003, 0.1), (0.03, 0.01), (0.049, 0.01)]
 )
 def test_a_learning_rate_is_raised_as_far_as_the_weights_lag_behind(moved: float, expected: float) -> None:
-    override = remedies.faster(plain(), moved).override  # from 0.001
+    (override,) = remedies.faster(plain(), moved).overrides  # from 0.001
     assert float(override.removeprefix("optimizer.lr=")) == pytest.approx(expected)
+
+
+def test_all_rates_of_an_optimiser_change_together() -> None:
+    muon = plain(optimizer="muon")
+    lower = muon.replace(**dict(change.split("=") for change in remedies.slower(muon).overrides))
+    before, after = learning_rates(muon.optimizer), learning_rates(lower.optimizer)
+    assert before.keys() == {"lr", "head_lr", "vector_lr"}
+    assert after == pytest.approx({name: rate / 10 for name, rate in before.items()})

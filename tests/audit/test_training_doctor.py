@@ -55,7 +55,7 @@ def test_the_published_gap_of_an_unregularised_network() -> None:
     assert (remark.fault, remark.severity) == ("overfitting", "serious")
     assert "of the last epoch is 98.7 %, that on validation images 70.9 %: a gap of 27.8 points [26." in remark.evidence
     assert "lowest in epoch 5 (0.82) and ended at 2.50" in remark.evidence
-    assert remark.override == "augment=standard"
+    assert remark.overrides == ("augment=standard",)
 
 
 @pytest.mark.parametrize(
@@ -81,9 +81,9 @@ def test_underfitting_is_a_training_error_without_a_gap() -> None:
     weak = scored({"train": (700, 1000), "validation": (690, 1000)})
     remark = said(epochs([2.0, 1.5, 1.2, 1.19, 1.18]), scores=weak)[0]
     assert (remark.fault, remark.severity) == ("underfitting", "note")
-    assert remark.override == "model.hidden=[1024,512]"
+    assert remark.overrides == ("model.hidden=[1024,512]",)
     falling = said(epochs([2.0, 1.8, 1.6, 1.4, 1.2]), scores=weak)[0]
-    assert falling.override == "training.epochs=40"
+    assert falling.overrides == ("training.epochs=40",)
     assert "fell by 14 % in the last 1 of 5 epochs" in falling.evidence
     weaker = scored({"train": (500, 1000), "validation": (500, 1000)})
     assert said(scores=weaker)[0].severity == "warning"  # 0.5 is a skill of 0.44
@@ -94,7 +94,7 @@ def test_dropout_is_the_first_suspect_of_underfitting() -> None:
     weak = scored({"train": (745, 1000), "validation": (740, 1000)})
     flat = epochs([1.2, 1.19, 1.18, 1.18, 1.18])
     remark = said(flat, recipe=plain("cifar10/regularized_cnn"), scores=weak)[0]
-    assert remark.override == "model.dropout=0.25"
+    assert remark.overrides == ("model.dropout=0.25",)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_a_learning_rate_that_is_too_high_shows_in_the_loss(losses: list[float],
     assert said(epochs(losses), scores=GUESSING)[0].severity == "serious"
     assert sign in remark.evidence
     assert "guessing has 2.30 (learning rate 0.001)" in remark.evidence
-    assert remark.override == "optimizer.lr=0.0001"
+    assert remark.overrides == ("optimizer.lr=0.0001",)
 
 
 def test_small_waves_and_larger_images_are_no_fault() -> None:
@@ -152,7 +152,7 @@ def test_a_learning_rate_that_is_too_low_shows_in_the_weights() -> None:
     remark = said(scores=weak, gradients=[layer(moved=0.003), layer(moved=0.002)])[0]
     assert (remark.fault, remark.severity) == ("learning_rate_too_low", "warning")
     assert "more than 0.3 % of the length" in remark.evidence
-    assert remark.override == "optimizer.lr=0.1"  # 0.001 times 100, which would move them by 0.3
+    assert remark.overrides == ("optimizer.lr=0.1",)  # 0.001 times 100, which would move them by 0.3
     assert faults(gradients=[layer(moved=0.003)]) == []  # it learnt well all the same: fine-tuning
     assert faults(scores=weak, gradients=[layer(moved=None)]) == ["underfitting"]
 
@@ -194,9 +194,9 @@ def test_many_dead_layers_are_counted_and_the_cause_decides_the_remedy() -> None
     layers = [layer(idle=60 + number, name=f"layer{number}") for number in range(5)]
     remark = said(gradients=layers)[0]
     assert "layer4 64 of 100, layer3 63 of 100, layer2 62 of 100 and 2 more layers" in remark.evidence
-    assert remark.override == "optimizer.lr=0.0001"
+    assert remark.overrides == ("optimizer.lr=0.0001",)
     born_dead = [dataclasses.replace(each, moved=0.01) for each in layers]
-    assert said(gradients=born_dead)[0].override == "model=regularized_cnn"
+    assert said(gradients=born_dead)[0].overrides == ("model=regularized_cnn",)
 
 
 SPEC = InputSpec(8, 8, 1, (0.5,), (0.2,), tuple("ab"))
@@ -218,7 +218,7 @@ def test_pixels_that_are_not_those_of_the_spec() -> None:
     assert "channel 0 has a mean of 0.440 instead of 0.500" in darker[0].evidence
     flatter = said(images=images(train=seen(deviation=0.15)))
     assert "a deviation of 0.150 instead of 0.200" in flatter[0].evidence
-    assert flatter[0].override == "seed=0"
+    assert flatter[0].overrides == ("seed=0",)
     assert faults(images=images(test=seen(0.44, error=0.02))) == []  # three standard errors may be chance
     assert faults(images=images(test=seen(deviation=0.0))) == ["preprocessing_mismatch"]
 
@@ -226,7 +226,7 @@ def test_pixels_that_are_not_those_of_the_spec() -> None:
 def test_the_remedy_for_other_light_is_one_that_is_not_in_force() -> None:
     overrides, recipe = [], plain()
     for _ in range(3):
-        overrides.append(said(recipe=recipe, images=images(test=seen(0.9)))[0].override)
+        overrides += said(recipe=recipe, images=images(test=seen(0.9)))[0].overrides
         recipe = Recipe.from_dict(recipe.to_dict()).replace(**dict([overrides[-1].split("=")]))
     assert overrides == ["augment.brightness=0.4", "augment.contrast=0.4", "augment.contrast=0.8"]
 
@@ -258,8 +258,8 @@ def test_a_model_that_answers_worse_than_it_did() -> None:
     assert (remark.fault, remark.severity) == ("preprocessing_mismatch", "serious")
     assert "epoch 2 had 99.0 % on the validation images" in remark.evidence
     assert "now has 97.0 %" in remark.evidence
-    assert remark.override == "training.precision=fp32"
-    assert said(history, environment={"plan": "cpu, fp32, contiguous, 1 thread"})[0].override == "seed=0"
+    assert remark.overrides == ("training.precision=fp32",)
+    assert said(history, environment={"plan": "cpu, fp32, contiguous, 1 thread"})[0].overrides == ("seed=0",)
     assert said(epochs([2.0, 1.0], validation=[0.7, 0.985])) == []
 
 

@@ -82,7 +82,7 @@ def test_doctor_prints_a_command_that_can_be_run(command: Command, runs: dict[st
     assert [eyebright, train] == ["eyebright", "train"]
     assert recipe(file, [override]).optimizer.lr >= 1e-4
     remark = json.loads(command("doctor", runs["slow"], "--json").out)[0]
-    assert (remark["fault"], remark["override"]) == ("learning_rate_too_low", override)
+    assert (remark["fault"], remark["overrides"]) == ("learning_rate_too_low", [override])
 
 
 @pytest.fixture

@@ -160,7 +160,7 @@ def findings(made: Predictions, *, files: bool = True, trusted: bool = True) -> 
         filters=filters,
         activity=(StageActivity("stage1", (layer_activity(),)),),
         remarks=(
-            Remark("dead_units", "warning", "Half of stage1 is dead.", "Learn more slowly.", "optimizer.lr=0.0003"),
+            Remark("dead_units", "warning", "Half of stage1 is dead.", "Learn more slowly.", ("optimizer.lr=0.0003",)),
         ),
         augmented=(Augmented("as they are", small_images(3)), Augmented("flip", small_images(3)[:, :, ::-1])),
     )

@@ -22,6 +22,7 @@ from eyebright.core.errors import MissingExtraError
 from eyebright.core.recipe import recipe
 from eyebright.core.settings.data import DataSettings
 from eyebright.data.image_set import BadImage, ImageSet, ImageStore, Splits
+from eyebright.evaluation.gap import Gap
 from eyebright.evaluation.intervals import difference, proportion
 from eyebright.evaluation.metrics import evaluate
 from eyebright.insight.findings import Findings
@@ -58,7 +59,7 @@ def test_gap_is_that_of_the_best_epoch(run: FakeRun) -> None:
     train, validation = proportion(round((1 - 0.5 / 3) * 1000), 1000), proportion(80, 100)
     assert found.accuracies["train"] == train
     assert found.accuracies["validation"] == validation
-    assert found.gap == (train.value - validation.value, *difference(train, validation))
+    assert found.gap == Gap(train.value - validation.value, *difference(train, validation), "validation")
     assert "Training is 3.3 points ahead of validation" in text_of(page(run))
 
 

@@ -34,22 +34,23 @@ class Remark:
         "note": worth knowing.
     evidence : a sentence with the figures.
     change : one change to try, a sentence.
-    override : the same for the command line, `eyebright train RECIPE OVERRIDE`.
+    overrides : the same for the command line, `eyebright train RECIPE OVERRIDES`.
     """
 
     fault: str
     severity: Severity
     evidence: str
     change: str
-    override: str
+    overrides: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{self.severity}: {self.fault.replace('_', ' ')}. {self.evidence} {self.change} ({self.override})"
+        fault, overrides = self.fault.replace("_", " "), " ".join(self.overrides)
+        return f"{self.severity}: {fault}. {self.evidence} {self.change} ({overrides})"
 
     @classmethod
     def of(cls, fault: str, severity: Severity, evidence: str, remedy: Remedy) -> Remark:
         """A remark with its remedy."""
-        return cls(fault, severity, evidence, remedy.change, remedy.override)
+        return cls(fault, severity, evidence, remedy.change, remedy.overrides)
 
 
 class Activity(Protocol):

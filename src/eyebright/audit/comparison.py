@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from eyebright.core.errors import DataError, RunError
-from eyebright.evaluation.intervals import difference, paired_difference, proportion
+from eyebright.evaluation.gap import Gap
+from eyebright.evaluation.intervals import paired_difference, proportion
 from eyebright.evaluation.predictions import Predictions
 from eyebright.evaluation.score import Score
 from eyebright.training.run import EpochRecord, Run
@@ -92,15 +93,6 @@ class Comparison:
 
 
 @dataclasses.dataclass(frozen=True)
-class Gap:
-    """Training minus held-out accuracy of the kept model, with the ends of its 95 % interval; 0..1."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclasses.dataclass(frozen=True)
 class Setting:
     """A field of the recipe that two runs do not share; None where one of them has no such field."""
 
@@ -119,8 +111,8 @@ class RunComparison:
     comparison : of their kept models on one split.
     settings : what their recipes do not share.
     histories : a record an epoch of each.
-    gaps : training minus validation accuracy (test, where there is no validation split) of each; None where the
-        training images were not judged.
+    gaps : of each, to the validation images or, where there are none, to the test images; None where the training
+        images were not judged.
     """
 
     names: tuple[str, str]
@@ -256,11 +248,15 @@ def _predictions(run: Run, split: str) -> Predictions:
 
 def _gap(run: Run) -> Gap | None:
     scores = run.scores
-    held_out = scores.get("validation", scores.get("test"))
-    if "train" not in scores or held_out is None:
+    split = "validation" if "validation" in scores else "test"
+    if "train" not in scores or split not in scores:
         return None
-    train, other = scores["train"].accuracy, held_out.accuracy
-    return Gap(train.value - other.value, *difference(train, other))
+    return Gap.between(scores["train"].accuracy, scores[split].accuracy, split)
+
+
+def _compared(run: Run) -> dict[str, Any]:
+    """What a reader may have changed: where a training was copied to changes nothing."""
+    return {"name": run.recipe.name} | run.recipe.choices
 
 
 def _settings(first: Mapping[str, Any], second: Mapping[str, Any], group: str = "") -> list[Setting]:

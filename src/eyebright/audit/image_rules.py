@@ -41,7 +41,7 @@ def _leakage(case: Case, images: ImageEvidence) -> Iterator[Remark]:
             f"{len(leak):,} {leak.split} images ({percent(leak.share)}) are in {leak.seen} too, pixel by pixel{other}; "
             f"the first is row {leak.index[0]}."
         )
-        remedy = Remedy("Leave out what a later split holds.", "data.leave_out_copies=true")
+        remedy = Remedy("Leave out what a later split holds.", ("data.leave_out_copies=true",))
         yield Remark.of("leakage", severity, evidence, remedy)
 
 
@@ -72,11 +72,11 @@ def _differences(spec: InputSpec, found: PixelStatistics) -> Iterator[str]:
 def _pixel_remedy(recipe: Recipe, split: str) -> Remedy:
     if split == "train":
         change = "Train anew: a training measures its images as they are now, and its model normalises by that."
-        return Remedy(change, f"seed={recipe.seed}")
+        return Remedy(change, (f"seed={recipe.seed}",))
     change = "Prepare these images as the training images were. Where they cannot be had, train for other light:"
     if recipe.augment.brightness == 0:
-        return Remedy(f"{change} vary the brightness.", "augment.brightness=0.4")
-    return Remedy(f"{change} vary the contrast.", f"augment.contrast={0.4 if recipe.augment.contrast == 0 else 0.8}")
+        return Remedy(f"{change} vary the brightness.", ("augment.brightness=0.4",))
+    return Remedy(f"{change} vary the contrast.", (f"augment.contrast={0.4 if recipe.augment.contrast == 0 else 0.8}",))
 
 
 def _other_kind(case: Case) -> Iterator[Remark]:
@@ -96,7 +96,7 @@ def _other_kind(case: Case) -> Iterator[Remark]:
         "Compare how both were made, sized and stored. Then divide anew: if another validation set agrees with the "
         "test, only the first was odd."
     )
-    remedy = Remedy(change, f"data.split_seed={case.recipe.data.split_seed + 1}")
+    remedy = Remedy(change, (f"data.split_seed={case.recipe.data.split_seed + 1}",))
     yield Remark.of("preprocessing_mismatch", "warning", evidence, remedy)
 
 
@@ -114,8 +114,8 @@ def _unlike_recorded(case: Case) -> Iterator[Remark]:
     )
     if "fp32" in case.environment.get("plan", ""):
         change = "The pixels do not reach the model as they did. Train anew; it measures and keeps what they are now."
-        remedy = Remedy(change, f"seed={case.recipe.seed}")
+        remedy = Remedy(change, (f"seed={case.recipe.seed}",))
     else:
         change = "Train in fp32, in which models are judged and exported. If that changes nothing, the pixels do."
-        remedy = Remedy(change, "training.precision=fp32")
+        remedy = Remedy(change, ("training.precision=fp32",))
     yield Remark.of("preprocessing_mismatch", "serious", evidence, remedy)

@@ -116,7 +116,7 @@ def _stuck(case: Case) -> Remark:
         f"See whether {limit} images can be learnt by heart. If they can, the labels do not belong to the images "
         "(look at them with `eyebright data show`); if not, the network or its steps are at fault."
     )
-    return Remark.of("no_learning", "serious", f"{accuracy}{known}.", Remedy(change, f"data.limit={limit}"))
+    return Remark.of("no_learning", "serious", f"{accuracy}{known}.", Remedy(change, (f"data.limit={limit}",)))
 
 
 def _wrong_labels(case: Case) -> Remark | None:
@@ -139,7 +139,7 @@ def _wrong_labels(case: Case) -> Remark | None:
         "Look at training and validation images with their labels (`eyebright data show`), then divide them anew: if "
         "validation stays at guessing, all labels are in doubt."
     )
-    remedy = Remedy(change, f"data.split_seed={case.recipe.data.split_seed + 1}")
+    remedy = Remedy(change, (f"data.split_seed={case.recipe.data.split_seed + 1}",))
     return Remark.of("wrong_labels", "serious", evidence, remedy)
 
 

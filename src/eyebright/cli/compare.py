@@ -15,7 +15,8 @@ from eyebright.cli.terminal import output
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from eyebright.audit.comparison import Comparison, Gap, RunComparison
+    from eyebright.audit.comparison import Comparison, RunComparison
+    from eyebright.evaluation.gap import Gap
     from eyebright.evaluation.score import Score
 
 _SHOWN_EPOCHS = 10  # rows of the curves, evenly spread; --json has all
@@ -123,4 +124,4 @@ def _signed(score: Score) -> str:
 
 
 def _gap(gap: Gap | None) -> str:
-    return "-" if gap is None else f"{gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]"
+    return "-" if gap is None else f"{gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}] {gap.split}"

@@ -53,5 +53,5 @@ def _print(remark: Remark, path: Path) -> None:
     output().print(f"{remark.severity}: {remark.fault.replace('_', ' ')}")
     output().print(f"  {remark.evidence}", soft_wrap=True)
     output().print(f"  {remark.change}", soft_wrap=True)
-    command = shlex.join(["eyebright", "train", str(path / "recipe.yaml"), remark.override])
+    command = shlex.join(["eyebright", "train", str(path / "recipe.yaml"), *remark.overrides])
     output().print(f"  {command}\n", soft_wrap=True)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, final
 from eyebright.core.files import write_text
 from eyebright.core.recipe import Recipe
 from eyebright.evaluation.confidence import ConfidenceBin, OperatingPoint, operating_points, reliability
-from eyebright.evaluation.intervals import difference, proportion
+from eyebright.evaluation.gap import Gap
+from eyebright.evaluation.intervals import proportion
 from eyebright.evaluation.metrics import evaluate
 from eyebright.evaluation.predictions import Predictions
 from eyebright.evaluation.score import Score
@@ -63,7 +64,8 @@ class Report:
     predictions : by split, for the splits that were predicted.
     scores : of the predictions, by split.
     accuracies : by split; where a split was not predicted, as measured in training at the best epoch.
-    gap : training minus validation accuracy with the ends of its interval; None without validation images.
+    gap : of the training to the validation images, or the test images where there are none; None where either is
+        missing.
     best : position in `history` of the epoch whose model was kept; None without validation images.
     data, environment : as the run keeps them.
     bins, points : how far its confidence can be trusted, on the judged images; see `evaluation.confidence`.
@@ -76,7 +78,7 @@ class Report:
     predictions: Mapping[str, Predictions]
     scores: Mapping[str, Scores]
     accuracies: Mapping[str, Score]
-    gap: tuple[float, float, float] | None
+    gap: Gap | None
     best: int | None
     data: Mapping[str, Any]
     environment: Mapping[str, str]
@@ -153,10 +155,10 @@ def report(run: RunLike, findings: Findings | None = None) -> Report:
         score = scores[split].accuracy if split in scores else _in_training(run, split, best)
         if score is not None:
             accuracies[split] = score
+    held_out = next((split for split in ("validation", "test") if split in accuracies), "")
     gap = None
-    if "train" in accuracies and "validation" in accuracies:
-        train, validation = accuracies["train"], accuracies["validation"]
-        gap = (train.value - validation.value, *difference(train, validation))
+    if "train" in accuracies and held_out:
+        gap = Gap.between(accuracies["train"], accuracies[held_out], held_out)
     judged = _judged(scores)
     return Report(
         recipe=run.recipe,

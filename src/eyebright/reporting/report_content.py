@@ -16,7 +16,7 @@ from eyebright.reporting import numbers, page_data
 from eyebright.reporting.charts import confidence, matrix, scatter
 from eyebright.reporting.charts.intervals import difference, interval
 from eyebright.reporting.pictures import picture
-from eyebright.reporting.run_content import TITLES, best_epoch, curves, facts, gap_range, reproduction
+from eyebright.reporting.run_content import TITLES, best_epoch, curves, facts, gap_words, reproduction
 
 if TYPE_CHECKING:
     from eyebright.insight.inside import Filters
@@ -35,6 +35,7 @@ _MEANINGS = {
 }
 _FILTERS_SHOWN = 128  # of the first layer; more are a texture
 _SURE = 0.9  # the confidence that the summary speaks of
+_VIEWS = {"mirror": "the image and its mirror image", "shift": "the image, its mirror image, and both moved by a pixel"}
 _METHODS = {"tsne": "t-SNE", "umap": "UMAP", "pca": "the two principal components"}
 
 
@@ -49,11 +50,11 @@ def content(report: Report) -> dict[str, Any]:
         "recipe": report.recipe,
         "split": report.judged,
         "scores": scores,
+        "views": _VIEWS.get(scores.views, "") if scores else "",
         "headline": (headline, report.accuracies[headline]) if headline else None,
         "accuracies": [(TITLES[name], s, interval(s, *scale)) for name, s in report.accuracies.items()],
         "accuracy_scale": scale,
-        "gap": report.gap,
-        "gap_range": gap_range(report.gap) if report.gap else "",
+        "gap": gap_words(report.gap) if report.gap else None,
         "measured_in_training": "train" in report.accuracies and "train" not in report.scores,
         "facts": list(facts(report)),
         "best_epoch": best_epoch(report),

@@ -12,6 +12,7 @@ from eyebright.reporting import numbers
 from eyebright.reporting.charts.curves import Line, lines
 
 if TYPE_CHECKING:
+    from eyebright.evaluation.gap import Gap
     from eyebright.reporting.report import Report
 
 TITLES = {"train": "Training", "validation": "Validation", "test": "Test"}
@@ -73,11 +74,15 @@ def reproduction(report: Report) -> dict[str, Any]:
     }
 
 
-def gap_range(gap: tuple[float, float, float]) -> str:
-    """Ends of the interval in points, in the direction in which the gap is told."""
-    value, low, high = gap
-    ends = (low, high) if value >= 0 else (-high, -low)
-    return f"{numbers.points(ends[0]).removesuffix(' points')} to {numbers.points(ends[1])}"
+def gap_words(gap: Gap) -> dict[str, str]:
+    """How the gap is told: its size in points, the ends of its interval, and where training stands."""
+    ahead = gap.value >= 0
+    low, high = (gap.low, gap.high) if ahead else (-gap.high, -gap.low)
+    return {
+        "size": numbers.points(abs(gap.value)),
+        "range": f"{numbers.points(low).removesuffix(' points')} to {numbers.points(high)}",
+        "side": f"{'ahead of' if ahead else 'behind'} {gap.split}",
+    }
 
 
 def _held(report: Report) -> list[str]:

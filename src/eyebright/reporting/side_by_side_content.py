@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eyebright.reporting import numbers, page_data
+from eyebright.reporting import page_data
 from eyebright.reporting.charts.intervals import difference, interval
-from eyebright.reporting.run_content import curves, facts, gap_range, reproduction
+from eyebright.reporting.run_content import curves, facts, gap_words, reproduction
 
 if TYPE_CHECKING:
     from eyebright.audit.comparison import ClassDifference, Comparison
@@ -71,12 +71,11 @@ def script_data(shown: SideBySide) -> dict[str, Any]:
     }
 
 
-def _gaps(shown: SideBySide, names: tuple[str, str]) -> Iterator[tuple[str, str, str, str]]:
-    """Name, gap, its interval and a word on its direction, for the runs that have one."""
+def _gaps(shown: SideBySide, names: tuple[str, str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Name and gap of the runs that have one."""
     for name, report in zip(names, (shown.first, shown.second), strict=True):
         if report.gap is not None:
-            side = "ahead of" if report.gap[0] >= 0 else "behind"
-            yield name, numbers.points(abs(report.gap[0])), gap_range(report.gap), side
+            yield name, gap_words(report.gap)
 
 
 def _curves(shown: SideBySide) -> list[tuple[str, list[str]]]:

@@ -15,6 +15,7 @@ from eyebright.core.device import Plan
 from eyebright.core.errors import DivergedError
 from eyebright.core.randomness import torch_seed
 from eyebright.core.recipe import Recipe
+from eyebright.core.settings.optimizer import learning_rates
 from eyebright.data.batches import Batch, Batches
 from eyebright.data.image_set import ImageSet
 from eyebright.evaluation.predict import predict
@@ -234,10 +235,11 @@ class _Tally:
 
     def diverged(self, loss: float, place: str) -> DivergedError:
         """The error for a loss from which training does not come back."""
-        lr = self.job.recipe.optimizer.lr
+        optimizer = self.job.recipe.optimizer
+        lower = " ".join(f"optimizer.{name}={rate / 10:g}" for name, rate in learning_rates(optimizer).items())
         return DivergedError(
             f"training diverged: loss {loss:g} at epoch {self.position.epoch + 1}, {place} "
-            f"(learning rate {lr:g}, {self.job.plan}).",
-            f"Try optimizer.lr={lr / 10:g}, or training.clip_norm=1, or training.precision=fp32. "
+            f"(learning rate {optimizer.lr:g}, {self.job.plan}).",
+            f"Try {lower}, or training.clip_norm=1, or training.precision=fp32. "
             f"The checkpoints in {self.job.run.path} are from before it.",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -70,6 +71,11 @@ class MuonSettings:
     vector_lr: PositiveFloat = 0.05
     other_momentum: OpenFraction = 0.85
     weight_decay: OpenFraction = 0.0
+
+
+def learning_rates(chosen: OptimizerSettings) -> dict[str, float]:
+    """Every learning rate by the name of its field; those of one optimiser are raised and lowered together."""
+    return {name: value for name, value in dataclasses.asdict(chosen).items() if name.split("_")[-1] == "lr"}
 
 
 OptimizerSettings = Annotated[AdamSettings | AdamWSettings | SGDSettings | MuonSettings, Field(discriminator="name")]
