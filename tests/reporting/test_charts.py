@@ -212,10 +212,10 @@ def test_counts_can_be_read_on_every_colour(theme: dict[str, tuple[float, ...]],
         assert contrast(theme[ink], cell) >= 4.3, strength
 
 
-def test_a_class_of_the_map_has_a_hue_and_from_the_tenth_on_a_shape() -> None:
-    styles = [scatter.style(position) for position in range(18)]
-    assert len(set(styles)) == 18
-    assert styles[9] == f"{styles[0]} square"
+def test_a_class_of_the_map_has_a_hue_and_from_the_eleventh_on_a_shape() -> None:
+    styles = [scatter.style(position) for position in range(20)]
+    assert len(set(styles)) == 20
+    assert styles[10] == f"{styles[0]} square"
 
 
 @given(hnp.arrays(np.float32, st.tuples(st.integers(1, 30), st.just(2)), elements=st.floats(-1e3, 1e3, width=32)))

@@ -8,6 +8,16 @@ from eyebright.evaluation.score import Score
 
 Show = Callable[[float], str]
 THIN = "\u202f"  # narrow no-break space: a number and its unit stay on one line
+_PROPER = {  # methods of activation maps, as their authors write them
+    "grad_cam": "Grad-CAM",
+    "grad_cam_plus_plus": "Grad-CAM++",
+    "hires_cam": "HiResCAM",
+    "layer_cam": "LayerCAM",
+    "eigen_cam": "Eigen-CAM",
+    "score_cam": "Score-CAM",
+    "ablation_cam": "Ablation-CAM",
+    "guided_grad_cam": "Guided Grad-CAM",
+}
 _TO = f"{THIN}\u2013{THIN}"  # en dash
 
 
@@ -46,8 +56,9 @@ def plain_range_of(score: Score) -> str:
 
 
 def words(name: str) -> str:
-    """A name of the code as people write it: "dead_units" -> "dead units"."""
-    return name.replace("_", " ")
+    """A name of the code as people write it: "dead_units" -> "dead units", "grad_cam at body" -> "Grad-CAM at body"."""
+    first, space, rest = name.partition(" ")
+    return _PROPER.get(first, first.replace("_", " ")) + space + rest
 
 
 def chance(p: float) -> str:

@@ -92,4 +92,4 @@ def _classes(compared: Comparison, reach: float) -> Iterator[tuple[ClassDifferen
 
 
 def _value(value: Any) -> str:
-    return "none" if value is None else str(value)
+    return "\u2013" if value is None else str(value)

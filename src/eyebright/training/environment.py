@@ -28,10 +28,16 @@ def describe(plan: Plan) -> dict[str, str]:
         "accelerator": torch.cuda.get_device_name(plan.device) if plan.device.type == "cuda" else "none",
         "cores": str(available_threads()),
         "plan": str(plan),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "processes": str(processes),
+        "command": shlex.join([*_program(), *sys.argv[1:]]),
         "git": _git_commit(),
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
+
+
+def _program() -> list[str]:
+    path = Path(sys.argv[0])
+    return ["python", "-m", path.parent.name] if path.name == "__main__.py" else [path.name]
 
 
 def _git_commit() -> str:

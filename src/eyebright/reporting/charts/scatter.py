@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from eyebright.reporting.charts.drawing import short, svg
 from eyebright.reporting.numbers import count
 
-HUES = 9  # of the scheme, the CSS classes hue0 to hue8
+HUES = 10  # of the scheme, the CSS classes hue0 to hue9
 EDGE = 640.0  # of the drawing, units
 _MARGIN = 14.0  # from the edge to the outermost dots
 _LABELLED_CLASSES = 30  # names of more cover the map
@@ -59,7 +59,7 @@ def embedding(
 
 
 def style(position: int) -> str:
-    """CSS classes of a class's dots: its hue, and squares from the tenth class on."""
+    """CSS classes of a class's dots: its hue, and squares from the eleventh class on."""
     return f"hue{position % HUES}" + (" square" if position // HUES % 2 else "")
 
 
