@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eyebright.core.errors import RecipeError
-from eyebright.core.recipe import GROUPS, RECIPES, Recipe, descriptions, options, recipe, recipes
-from eyebright.core.settings.model import LadderCNNSettings, MLPSettings
+from eyebright.core.recipe import GROUPS, RECIPES, Recipe, descriptions, locate, options, recipe, recipes
+from eyebright.core.settings.model import LadderCNNSettings, MLPSettings, PretrainedSettings, ResNetSettings
 from eyebright.core.settings.optimizer import SGDSettings
+from eyebright.core.settings.tracking import MLflowSettings
 
 COMPLETE = [name for name in recipes() if not name.startswith("folder/")]
 
@@ -94,6 +95,31 @@ def test_a_wrong_override_is_refused_with_help(override: str, message: str) -> N
         recipe("cifar10/ladder_cnn", [override])
 
 
+def test_stages_may_be_named_with_and_without_a_share() -> None:
+    for override, expected in (
+        ("unfreeze=[layer4]", {"layer4": 0.0}),
+        ("unfreeze={layer4:0.25}", {"layer4": 0.25}),
+        ("unfreeze=[]", {}),
+        ("unfreeze=null", None),
+    ):
+        assert recipe("cifar10/resnet18_frozen", [override]).training.unfreeze == expected
+
+
+def test_a_body_is_a_name_or_a_network_of_ours() -> None:
+    changed = recipe("cifar10/mlp", ["model=pretrained", "body=convnext_tiny"])
+    assert changed.model == PretrainedSettings(body="convnext_tiny")
+    changed = recipe("cifar10/mlp", ["model=pretrained", "model.body={name: resnet20}", "model.weights=a/run"])
+    assert changed.model == PretrainedSettings(body=ResNetSettings(name="resnet20"), weights="a/run")
+    assert Recipe.from_dict(changed.to_dict()) == changed
+    for override, message in (
+        ("model.body={name: vgg}", r"model\.body=.* does not fit: Input tag 'vgg'"),
+        ("model.body={name: wide_resnet, depht: 3}", r"no field 'model\.body\.depht'"),
+        ("model.weights=3", r"model\.weights=3 does not fit"),
+    ):
+        with pytest.raises(RecipeError, match=message):
+            recipe("cifar10/mlp", ["model=pretrained", override])
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -166,3 +192,27 @@ def test_a_field_below_a_plain_value_is_refused_by_its_full_name() -> None:
 def test_values_that_no_machine_or_model_bears_are_refused(wrong: str) -> None:
     with pytest.raises(RecipeError, match="does not fit"):
         recipe("cifar10/ladder_cnn", [wrong])
+
+
+def test_tracking_is_no_choice_of_the_experiment() -> None:
+    plain = recipe("digits/cnn")
+    tracked = recipe("digits/cnn", ["tracking=mlflow", "tracking.uri=http://localhost:5000"])
+    assert isinstance(tracked.tracking, MLflowSettings)
+    assert tracked.tracking.uri == "http://localhost:5000"
+    assert tracked.choices == plain.choices
+    assert "tracking" not in plain.choices
+
+
+def test_recipes_from_before_tracking_still_load() -> None:
+    old = recipe("digits/cnn").to_dict()
+    del old["tracking"]
+    assert Recipe.from_dict(old) == recipe("digits/cnn")
+
+
+def test_fields_are_located_by_their_last_name() -> None:
+    found = recipe("digits/cnn")
+    assert locate(found, "epochs") == "training.epochs"
+    assert locate(found, "optimizer.lr") == "optimizer.lr"
+    assert locate(found, "model") == "model"
+    with pytest.raises(RecipeError, match="Did you mean 'epochs'"):
+        locate(found, "epoch")

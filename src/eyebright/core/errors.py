@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class EyebrightError(Exception):
@@ -24,6 +25,17 @@ class EyebrightError(Exception):
         self.cause = cause
         self.remedy = remedy
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By default it would be made anew from its message alone, which not every constructor takes.
+        return _again, (type(self), self.cause, self.remedy)
+
+
+def _again(kind: type[EyebrightError], cause: str, remedy: str) -> EyebrightError:
+    """An error that came from another process."""
+    error = kind.__new__(kind)
+    EyebrightError.__init__(error, cause, remedy)
+    return error
+
 
 class RecipeError(EyebrightError):
     """A recipe, a field or a value that does not exist or does not fit."""
@@ -35,6 +47,10 @@ class DataError(EyebrightError):
 
 class BadImageError(DataError):
     """A file that should be an image and cannot be decoded."""
+
+
+class TooManyPixelsError(BadImageError):
+    """An image that is larger than the memory should bear; its header says so."""
 
 
 class DownloadError(DataError):
@@ -61,8 +77,36 @@ class StorageError(EyebrightError):
     """A disk that is full or cannot be written."""
 
 
+class SweepError(EyebrightError):
+    """A sweep that cannot be begun or continued, or none of whose trials can be chosen."""
+
+
 class DeviceError(EyebrightError):
     """A device or precision that this machine does not have."""
+
+
+class ProcessError(EyebrightError):
+    """Processes that should train together and cannot."""
+
+
+class ClusterError(EyebrightError):
+    """A cluster that cannot be reached, has no room, or does not see the folders that it is to work in."""
+
+
+class BundleError(EyebrightError):
+    """A bundle that is missing, damaged, or not made for what is asked of it."""
+
+
+class ExportError(EyebrightError):
+    """A model that cannot be exported, or whose export does not answer as the model does."""
+
+
+class TrackingError(EyebrightError):
+    """A tracker that does not answer, or that refuses what it is given."""
+
+
+class ServingError(EyebrightError):
+    """A server that cannot start as it was told to."""
 
 
 class MissingExtraError(EyebrightError):

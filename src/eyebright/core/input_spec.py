@@ -22,6 +22,7 @@ class InputSpec:
     resize : how an image of another shape is made to fit. "crop" scales the shorter side and cuts
         the middle out, "squash" ignores the aspect ratio, "pad" scales the longer side and fills with black.
     interpolation : the resampling filter (Pillow's, which antialiases when it shrinks).
+    licence : of the weights that the training began with; empty where it began with random ones.
     """
 
     height: int
@@ -32,6 +33,7 @@ class InputSpec:
     classes: tuple[str, ...]
     resize: Resize = "crop"
     interpolation: Interpolation = "bilinear"
+    licence: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """A dictionary that JSON can hold."""

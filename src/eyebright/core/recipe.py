@@ -1,7 +1,7 @@
 """`Recipe`: every choice of an experiment, composed by Hydra from YAML, validated once, frozen.
 
 A recipe file names one entry of each group (`data`, `model`, `augment`, `optimizer`, `schedule`,
-`training`) and overrides fields of them. The command line and Python may override again:
+`training`, `tracking`) and overrides fields of them. The command line and Python may override again:
 `model=mlp` swaps an entry, `optimizer.lr=3e-4` sets a field, and a field whose name is unique may be
 given without its group (`epochs=5`).
 """
@@ -25,11 +25,12 @@ from eyebright.core.settings.fields import NotNegative, settings
 from eyebright.core.settings.model import ModelSettings
 from eyebright.core.settings.optimizer import AdamSettings, OptimizerSettings
 from eyebright.core.settings.schedule import ConstantSettings, ScheduleSettings
+from eyebright.core.settings.tracking import NoTrackingSettings, TrackingSettings
 from eyebright.core.settings.training import TrainingSettings
 
 # Inside the package, so that an installed Eyebright has them too.
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
-GROUPS = ("data", "model", "augment", "optimizer", "schedule", "training")
+GROUPS = ("data", "model", "augment", "optimizer", "schedule", "training", "tracking")
 
 
 @settings
@@ -41,6 +42,7 @@ class Recipe:
     name : what it is called in the list of runs.
     description : one sentence.
     data, model, augment, optimizer, schedule, training : the choices, a group each.
+    tracking : where the training is copied to; no choice of the experiment, for it changes nothing of its result.
     seed : of initial weights, batches, augmentation and dropout.
     """
 
@@ -50,6 +52,7 @@ class Recipe:
     optimizer: OptimizerSettings = AdamSettings()
     schedule: ScheduleSettings = ConstantSettings()
     training: TrainingSettings = TrainingSettings()
+    tracking: TrackingSettings = NoTrackingSettings()
     seed: NotNegative = 0
     name: Annotated[str, Field(pattern=r"^\w[\w. -]*(/\w[\w. -]*)*$")] = "unnamed"  # it becomes a folder below runs/
     description: str = ""
@@ -62,6 +65,11 @@ class Recipe:
         plain: dict[str, Any] = _plain(dataclasses.asdict(self))
         first = {key: plain.pop(key) for key in ("name", "description", "seed")}
         return first | plain
+
+    @property
+    def choices(self) -> dict[str, Any]:
+        """What the result depends on, as `to_dict` gives it: without name, description and tracking."""
+        return {key: value for key, value in self.to_dict().items() if key not in {"name", "description", "tracking"}}
 
     def to_yaml(self) -> str:
         """The whole recipe as YAML, ready to be run."""
@@ -103,6 +111,16 @@ def recipe(name: str | Path, overrides: Sequence[str] = (), /, **changes: Any) -
     tree = _compose(str(name))
     _change(tree, _parse(overrides) | changes)
     return Recipe.from_dict(tree)
+
+
+def locate(recipe: Recipe, name: str) -> str:
+    """The full name of a field that may be given without its group: "epochs" is "training.epochs".
+
+    Raises
+    ------
+    RecipeError : no field has that name, or several have.
+    """
+    return ".".join(_locate(name, recipe.to_dict()))
 
 
 def _change(tree: dict[str, Any], given: Mapping[str, Any]) -> None:
@@ -258,16 +276,14 @@ def _group_class(group: str, tree: Mapping[str, Any]) -> type[Any]:
 def _explain(error: ValidationError, tree: Mapping[str, Any]) -> RecipeError:
     """The first of pydantic's complaints, in the user's terms."""
     first = error.errors()[0]
-    # Unions put the chosen alternative's name into the path; the user never wrote it.
-    steps = [str(step) for step in first["loc"]]
-    if len(steps) > 1 and steps[0] in GROUPS and steps[1] in _alternatives(steps[0]):
-        del steps[1]
+    steps = _written(first["loc"], tree, missing=first["type"] == "missing")
     field = ".".join(steps)
     group = steps[0]
     if first["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
-        known = _fields(_group_class(group, tree)) if len(steps) > 1 else _fields(Recipe)
+        inner = _fields(_group_class(group, tree)) if len(steps) == 2 else []
+        known = _fields(Recipe) if len(steps) == 1 else inner
         return RecipeError(f"there is no field {field!r}.", nearest(steps[-1], known))
-    if first["type"] in {"union_tag_invalid", "union_tag_not_found"}:
+    if first["type"] in {"union_tag_invalid", "union_tag_not_found"} and len(steps) == 1:
         valid = [name for name in _alternatives(group) if name]
         value = tree.get(group)
         name = value.get("name") if isinstance(value, Mapping) else value
@@ -275,6 +291,19 @@ def _explain(error: ValidationError, tree: Mapping[str, Any]) -> RecipeError:
     if first["type"] == "missing":
         return RecipeError(f"the field {field!r} has no value.", f"Give one: {field}=...")
     return RecipeError(f"{field}={first['input']!r} does not fit: {first['msg']}.", f"Give another value: {field}=...")
+
+
+def _written(path: Sequence[str | int], tree: Mapping[str, Any], *, missing: bool) -> list[str]:
+    """The steps of a path that the user wrote: unions put the name of the chosen alternative into it."""
+    steps: list[str] = []
+    node: Any = tree
+    for number, step in enumerate(path, start=1):
+        if (isinstance(node, Mapping) and step in node) or (isinstance(node, list | tuple) and isinstance(step, int)):
+            node = node[step]
+        elif not (missing and number == len(path)):
+            continue
+        steps.append(str(step))
+    return steps
 
 
 def _plain(value: Any) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import JsonValue
+
 from eyebright.core.settings.fields import Fraction, NotNegative, NotNegativeFloat, OpenFraction, settings
 
 
@@ -13,6 +15,9 @@ class AugmentSettings:
 
     Attributes
     ----------
+    pipeline : transforms of Albumentations (`{_target_: albumentations.Rotate, limit: 15}`) and of torchvision
+        (`torchvision.transforms.v2.RandomPerspective`), before all that follows, image by image; see
+        `eyebright.data.transforms.pipeline`.
     flip : mirror left-right with probability 1/2; "alternating" mirrors half of the images in the first epoch and
         then each image in every other epoch, so that two epochs show both sides of all (Jordan 2024).
     crop : pad by this many pixels (reflected) and cut a random window of the original size.
@@ -31,6 +36,7 @@ class AugmentSettings:
     Cutout and coarse dropout blank with the mean colour of the batch.
     """
 
+    pipeline: tuple[dict[str, JsonValue], ...] = ()
     flip: bool | Literal["alternating"] = False
     crop: NotNegative = 0
     shift: OpenFraction = 0.0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
-from eyebright.core.settings.fields import OpenFraction, Positive, settings
+from eyebright.core.settings.fields import Fraction, OpenFraction, Positive, PositiveFloat, settings
 
 
 @settings
@@ -113,6 +113,59 @@ class CustomSettings:
     options: dict[str, Any] = Field(default_factory=dict)
 
 
+OwnSettings = Annotated[
+    MLPSettings
+    | SimpleCNNSettings
+    | RegularizedCNNSettings
+    | LadderCNNSettings
+    | ResNetSettings
+    | WideResNetSettings
+    | SpeedNetSettings,
+    Field(discriminator="name"),
+]
+
+
+Body = Annotated[
+    Annotated[str, Tag("timm")] | Annotated[OwnSettings, Tag("own")],
+    Discriminator(lambda value: "timm" if isinstance(value, str) else "own"),
+]
+
+
+@settings
+class PretrainedSettings:
+    """A body whose weights were learnt on other images, and a new head.
+
+    Attributes
+    ----------
+    body : a name that timm knows, with or without the tag of its weights (`resnet18`, `resnet18.tv_in1k`); or the
+        settings of a network of ours (`{name: resnet20}`). Default: that of the run that `weights` names.
+    weights : "default" are those that timm publishes, from a mirror (the folder EYEBRIGHT_WEIGHTS) or from timm's
+        caches. Or a path: of a .safetensors or .pth file, of a mirror, of a run, of a checkpoint of a run. Or
+        "random". Nothing is downloaded, and nothing but "random" is random.
+    sha256 : of the file of the weights; another file is refused.
+    size : edge of the square to which the model itself enlarges its images, in pixels.
+    interpolation : how it enlarges them.
+    mean, std : of the pixels that the weights were made for, per channel, in units of the 0..1 range.
+    licence : of the weights.
+    head : "linear", or "deep": 1024, 512 and 256 units, each with batch normalisation and ReLU, before the logits.
+    dropout : before a linear head; in a deep one after every hidden layer.
+
+    `fit` fills in from the weights what is None, so that the recipe of a run says it, and the run needs them no more.
+    """
+
+    name: Literal["pretrained"] = "pretrained"
+    body: Body | None = None
+    weights: str = "default"
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    size: Positive | None = None
+    interpolation: Literal["bilinear", "bicubic"] | None = None
+    mean: tuple[Fraction, ...] | None = None
+    std: tuple[PositiveFloat, ...] | None = None
+    licence: str | None = None
+    head: Literal["linear", "deep"] = "linear"
+    dropout: OpenFraction = 0.0
+
+
 ModelSettings = Annotated[
     MLPSettings
     | SimpleCNNSettings
@@ -121,6 +174,7 @@ ModelSettings = Annotated[
     | ResNetSettings
     | WideResNetSettings
     | SpeedNetSettings
+    | PretrainedSettings
     | CustomSettings,
     Field(discriminator="name"),
 ]
