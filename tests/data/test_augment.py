@@ -20,7 +20,7 @@ from eyebright.core.errors import RecipeError
 from eyebright.core.randomness import stream
 from eyebright.core.settings.augment import AugmentSettings
 from eyebright.data import augment as module
-from eyebright.data.augment import BLENDS, OPERATIONS, augment, turned_over
+from eyebright.data.augment import BLENDS, OPERATIONS, Portion, augment, portion, turned_over
 
 PLACE = (0, 0, 0)
 EACH: dict[str, Any] = {
@@ -77,7 +77,7 @@ class Fixed(np.random.Generator):
 
 def test_operations_are_the_fields_of_the_settings_in_their_order() -> None:
     fields = [field.name for field in dataclasses.fields(AugmentSettings)]
-    assert [name for name, _ in (*OPERATIONS, *BLENDS)] == fields == list(EACH)
+    assert ["pipeline", *(name for name, _ in (*OPERATIONS, *BLENDS))] == fields == ["pipeline", *EACH]
 
 
 def test_nothing_on_returns_the_same_tensors() -> None:
@@ -100,9 +100,9 @@ def test_each_operation_has_its_own_draws_whatever_else_is_on(monkeypatch: pytes
     drawn: dict[str, list[int]] = {}
 
     def spy(name: str, operation: Any) -> Any:
-        def wrapped(images: Tensor, value: Any, random: np.random.Generator) -> Any:
+        def wrapped(images: Tensor, value: Any, random: np.random.Generator, portion: Portion) -> Any:
             drawn[name] = random.bit_generator.random_raw(2).tolist()
-            return operation(images, value, random)
+            return operation(images, value, random, portion)
 
         return wrapped
 
@@ -172,6 +172,46 @@ def test_everything_runs_where_determinism_is_demanded() -> None:
             assert torch.equal(first, second)
     finally:
         torch.use_deterministic_algorithms(before)
+
+
+@hypothesis_settings(max_examples=60, deadline=None)
+@given(
+    names=st.sets(st.sampled_from(sorted(EACH))),
+    batch=st.integers(1, 9),
+    cut=st.tuples(st.integers(0, 9), st.integers(0, 9)),
+    seed=st.integers(0, 2**40),
+    alternating=st.booleans(),
+)
+def test_portions_of_a_batch_are_augmented_as_the_whole_batch_is(
+    names: set[str], batch: int, cut: tuple[int, int], seed: int, alternating: bool
+) -> None:
+    images, labels, rows = noise(batch, 3, 6, 7, seed=seed), torch.arange(batch) % 4, np.arange(batch) + 5
+    values = {name: EACH[name] for name in names} | ({"flip": "alternating"} if alternating else {})
+    chosen, place = AugmentSettings(**values), (seed, 1, 2)
+    whole, targets = augment(images, labels, chosen, classes=4, place=place, portion=Portion(rows=rows))
+    first = cut[0] % batch
+    last = first + 1 + cut[1] % (batch - first)
+    part = portion(chosen, place, batch, first, last)
+    assert part.positions is not None
+    at_hand = part.positions
+    assert sorted(set(at_hand)) == sorted(at_hand)
+    part = dataclasses.replace(part, rows=rows[at_hand])
+    out, own_targets = augment(images[at_hand], labels[at_hand], chosen, classes=4, place=place, portion=part)
+    assert out.dtype == whole.dtype
+    assert torch.equal(out, whole[first:last])
+    assert torch.equal(own_targets, targets[first:last])
+
+
+@pytest.mark.parametrize(
+    ("changes", "extra"),
+    [({"flip": True, "crop": 2, "erasing": 0.5}, 0), ({"mixup": 0.4}, 8), ({"cutmix": 1.0}, 8), ({"cutout": 3}, 24)],
+    ids=str,
+)
+def test_a_portion_asks_for_few_other_images(changes: dict[str, Any], extra: int) -> None:
+    part = portion(AugmentSettings(**changes), PLACE, 32, 8, 16)
+    assert part.positions is not None
+    assert part.positions[:8].tolist() == list(range(8, 16))
+    assert len(part.positions) - 8 <= extra
 
 
 @pytest.mark.parametrize("name", INVENT_NOTHING)
@@ -330,7 +370,7 @@ def test_grey_images_have_no_colour_to_change(name: str) -> None:
 
 def test_jitter_draws_around_its_middle() -> None:
     images = torch.full((2000, 1, 1, 1), 100, dtype=torch.uint8)
-    out = dict(OPERATIONS)["brightness"](images, 0.25, stream("brightness", *PLACE))
+    out = dict(OPERATIONS)["brightness"](images, 0.25, stream("brightness", *PLACE), Portion())
     assert [out.min().item(), out.max().item()] == [75, 125]
     assert out.float().mean().item() == pytest.approx(100, abs=4 * 14.5 / 2000**0.5)
 
@@ -470,8 +510,8 @@ def test_an_image_keeps_its_side_in_whatever_batch_it_comes() -> None:
     images, rows = noise(40, 3, 5, 6), np.arange(100, 140)
     settings = AugmentSettings(flip="alternating")
     labels = torch.zeros(40).long()
-    whole, _ = augment(images, labels, settings, classes=1, place=(0, 1, 0), rows=rows)
-    part, _ = augment(images[7:9], labels[:2], settings, classes=1, place=(0, 1, 5), rows=rows[7:9])
+    whole, _ = augment(images, labels, settings, classes=1, place=(0, 1, 0), portion=Portion(rows=rows))
+    part, _ = augment(images[7:9], labels[:2], settings, classes=1, place=(0, 1, 5), portion=Portion(rows=rows[7:9]))
     assert torch.equal(whole[7:9], part)
-    other_epoch, _ = augment(images, labels, settings, classes=1, place=(0, 2, 0), rows=rows)
+    other_epoch, _ = augment(images, labels, settings, classes=1, place=(0, 2, 0), portion=Portion(rows=rows))
     assert torch.equal(other_epoch, whole.flip(3))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import threading
@@ -18,10 +19,11 @@ from numpy.typing import NDArray
 
 from eyebright.core.errors import BadImageError, DataError
 from eyebright.core.settings.augment import AugmentSettings
-from eyebright.data.batches import Batch, Batches
+from eyebright.data.batches import Batch, Batches, share_of
 from eyebright.data.image_set import ImageSet, ImageStore, Pixels
 
 EVERYTHING = AugmentSettings(flip=True, crop=1, brightness=0.3, cutout=2, erasing=0.5, mixup=0.4, cutmix=1.0)
+FIELDS = ("images", "labels", "targets", "index")
 
 
 class Streamed:
@@ -52,8 +54,7 @@ def image_set(number: int = 23, *, pixels: Pixels | None = None, skip: int = 0, 
 def equal(first: list[Batch], second: list[Batch]) -> bool:
     if len(first) != len(second):
         return False
-    fields = ("images", "labels", "targets", "index")
-    pairs = [(getattr(a, field), getattr(b, field)) for a, b in zip(first, second, strict=True) for field in fields]
+    pairs = [(getattr(a, field), getattr(b, field)) for a, b in zip(first, second, strict=True) for field in FIELDS]
     return all(a.dtype == b.dtype and torch.equal(a, b) for a, b in pairs)
 
 
@@ -194,6 +195,44 @@ def test_a_last_batch_may_be_short_but_not_of_one(n: int, size: int, sizes: list
     assert torch.cat([batch.index for batch in chosen.epoch(0)]).tolist() == image_set(n).index.tolist()
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    number=st.integers(1, 30),
+    batch_size=st.integers(1, 12),
+    shares=st.integers(1, 5),
+    changes=st.sampled_from(
+        [None, {"flip": "alternating", "crop": 1}, {"erasing": 0.5, "mixup": 0.5}, {"cutmix": 1.0, "cutout": 2}]
+    ),
+)
+def test_shares_together_are_the_whole_batches(
+    number: int, batch_size: int, shares: int, changes: dict[str, Any] | None
+) -> None:
+    chosen = AugmentSettings(**changes) if changes is not None else None
+    whole = Batches(image_set(number), batch_size, seed=3, shuffle=True, augment=chosen)
+    parts = [dataclasses.replace(whole, share=(share, shares)).epoch(2) for share in range(shares)]
+    for batch, *divided in zip(whole.epoch(2), *parts, strict=True):
+        counted = [part for part in divided if not part.spare]
+        sizes = [len(part) for part in counted]
+        assert max(sizes) - min(sizes) <= 1
+        assert all(len(part) >= min(2, len(batch)) for part in divided)
+        joined: Any = {field: torch.cat([getattr(part, field) for part in counted]) for field in FIELDS}
+        assert equal([Batch(**joined)], [batch])
+
+
+@pytest.mark.parametrize(
+    ("images", "shares", "expected"),
+    [
+        (8, 2, [(0, 4, False), (4, 8, False)]),
+        (7, 3, [(0, 2, False), (2, 4, False), (4, 7, False)]),
+        (5, 4, [(0, 2, False), (2, 5, False), (0, 2, True), (0, 2, True)]),
+        (3, 2, [(0, 3, False), (0, 2, True)]),
+        (1, 2, [(0, 1, False), (0, 1, True)]),
+    ],
+)
+def test_a_share_has_two_images_or_is_spare(images: int, shares: int, expected: list[tuple[int, int, bool]]) -> None:
+    assert [share_of(images, number, shares) for number in range(shares)] == expected
+
+
 def test_an_empty_image_set_has_no_batches() -> None:
     empty = Batches(image_set().take([]), 5, shuffle=True, workers=2)
     assert len(empty) == 0
@@ -285,3 +324,45 @@ def test_cuda_gives_the_same_batches(streamed: bool) -> None:
     assert there[0].images.device.type == there[0].targets.device.type == "cuda"
     moved = [Batch(batch.images.cpu(), batch.labels.cpu(), batch.targets.cpu(), batch.index) for batch in there]
     assert equal(here, moved)
+
+
+PIPED = AugmentSettings(
+    pipeline=(
+        {"_target_": "albumentations.HorizontalFlip", "p": 0.5},
+        {"_target_": "albumentations.CoarseDropout", "fill": "random", "p": 0.9},
+        {"_target_": "torchvision.transforms.v2.ColorJitter", "brightness": 0.5},
+    ),
+    crop=1,
+    mixup=1.0,
+)
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_a_pipeline_makes_the_same_pixels_on_any_number_of_threads(in_memory: bool) -> None:
+    images = image_set(pixels=None if in_memory else Streamed(23))
+    alone = Batches(images, 6, seed=2, shuffle=True, augment=PIPED, workers=0)
+    expected = list(alone.epoch(1))
+    for workers in (1, 3, None):
+        batches = dataclasses.replace(alone, workers=workers)
+        assert equal(list(batches.epoch(1)), expected)
+        assert equal(list(batches.epoch(1, start=2)), expected[2:])
+    assert not equal(list(alone.epoch(2)), expected)
+    assert not equal(list(dataclasses.replace(alone, seed=3).epoch(1)), expected)
+
+
+def test_processes_that_divide_a_batch_draw_its_pipeline_alike() -> None:
+    whole = Batches(image_set(), 6, augment=PIPED, workers=0)
+    shares = [list(dataclasses.replace(whole, share=(k, 2)).epoch(0)) for k in range(2)]
+    for batch, *parts in zip(whole.epoch(0), *shares, strict=True):
+        assert torch.equal(torch.cat([part.images for part in parts]), batch.images)
+        assert torch.equal(torch.cat([part.targets for part in parts]), batch.targets)
+
+
+def test_a_pipeline_is_made_by_workers_unless_none_are_wanted() -> None:
+    batches = Batches(image_set(), 6, augment=PIPED)
+    assert worker_threads() == []
+    epoch = batches.epoch(0)
+    next(epoch)
+    assert worker_threads()
+    assert len(list(epoch)) == 3
+    assert worker_threads() == []

@@ -127,6 +127,8 @@ def test_one_operation_needs_no_row_for_all() -> None:
 
 def test_labels_name_the_operation_and_its_value() -> None:
     assert module._values(AugmentSettings(flip=True, crop=4, hue=0.05)) == "flip, crop=4, hue=0.05"
+    piped = AugmentSettings(pipeline=({"_target_": "albumentations.HorizontalFlip"},), flip="alternating")
+    assert module._values(piped) == "pipeline, flip=alternating"
 
 
 def test_mixed_labels_are_given_as_shares() -> None:

@@ -6,14 +6,21 @@ its own name: a draw depends on nothing else, neither on the device, nor on the 
 which other operations are on. Numpy's generator rather than torch's, because it takes a 128-bit seed
 (torch's keeps 32 bits of it on the CPU) and knows the Beta distribution.
 
+Draws are made for all images of a batch, so several processes that divide a batch (`Portion`) together make the pixels
+that one process makes.
+
+The transforms of other libraries (`augment.pipeline`) come before all of these, one image at a time and on the CPU,
+each image with its own seed.
+
 To add an operation: a field of `AugmentSettings`, a function here, a line in `OPERATIONS`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -24,14 +31,15 @@ from torch import Tensor
 from eyebright.core.errors import RecipeError
 from eyebright.core.randomness import stream
 from eyebright.core.settings.augment import AugmentSettings
+from eyebright.data.transforms.pipeline import pipeline
 
-# Images (B, C, H, W) uint8, the value of the field, the operation's own generator -> images, same shape.
-# The value is Any because each field has its own type (bool, int or float).
-Operation = Callable[[Tensor, Any, np.random.Generator], Tensor]
+# Images (B, C, H, W) uint8, the value of the field, the operation's own generator, which images of the batch they are
+# -> images, same shape. The value is Any because each field has its own type (bool, int or float).
+Operation = Callable[[Tensor, Any, np.random.Generator, "Portion"], Tensor]
 
-# The same, but returns (images, partner, kept): image i keeps the share kept[i] (B,) float32 of itself and
-# takes the rest from image partner[i] (B,) int64.
-Blend = Callable[[Tensor, float, np.random.Generator], tuple[Tensor, Tensor, Tensor]]
+# The same, but returns (images, partner, kept) of the portion's own images: image i keeps the share kept[i] (B,)
+# float32 of itself and takes the rest from image partner[i] (B,) int64 of those that were given.
+Blend = Callable[[Tensor, float, np.random.Generator, "Portion"], tuple[Tensor, Tensor, Tensor]]
 
 # Luminance of RGB as ITU-R 601-2 and Pillow compute it, in units of 1/65536.
 _LUMINANCE = (19595, 38470, 7471)
@@ -42,6 +50,58 @@ _ERASED_ASPECT = 1 / 0.3  # height / width is between its inverse and this (ther
 _DROPPED_SIDE = (0.10, 0.25)  # of a side: eight such rectangles hide about a fifth of the image
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Portion:
+    """Which images of a batch are at hand, where several processes divide it; by default all.
+
+    Attributes
+    ----------
+    batch : images of the whole batch; None: as many as are at hand.
+    positions : (P,) int64, those at hand in the batch; None: all, in order.
+    own : the first so many of them are wanted, the others only take part in these; None: all.
+    rows : (P,) int64 of the source, which decide with the seed on which side alternating flips begin; None: 0 .. P - 1.
+    """
+
+    batch: int | None = None
+    positions: NDArray[np.int64] | None = None
+    own: int | None = None
+    rows: NDArray[np.int64] | None = None
+
+    def size(self, images: Tensor) -> int:
+        """Images of the batch that `images` are a portion of."""
+        return len(images) if self.batch is None else self.batch
+
+    def of(self, drawn: NDArray[Any], axis: int = -1) -> NDArray[Any]:
+        """What was drawn for each image of the batch, for those at hand."""
+        return drawn if self.positions is None else drawn.take(self.positions, axis)
+
+    def find(self, partner: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(own,) where among the images at hand the partners of the own ones are; `partner` (batch,) is of all."""
+        if self.positions is None:
+            return partner
+        places = np.zeros(len(partner), dtype=np.int64)
+        places[self.positions] = np.arange(len(self.positions))
+        return places[partner[self.positions[: self.own]]]
+
+
+_WHOLE = Portion()
+
+
+def portion(settings: AugmentSettings, place: tuple[int, int, int], batch: int, first: int, last: int) -> Portion:
+    """The images that must be at hand to augment those from `first` to before `last` of a batch.
+
+    Most operations need no others. Mixup and cutmix need their partners too; cutout and coarse dropout the whole batch,
+    whose mean colour they blank with.
+    """
+    own = np.arange(first, last)
+    others = np.delete(np.arange(batch), own)
+    if not (settings.cutout or settings.coarse_dropout):
+        blend = _blend(settings, place)
+        partners = _partners(stream(blend[0], *place), batch)[own] if blend else own
+        others = np.intersect1d(others, partners)
+    return Portion(batch, np.concatenate([own, others]), len(own))
+
+
 def augment(
     images: Tensor,
     labels: Tensor,
@@ -49,49 +109,77 @@ def augment(
     *,
     classes: int,
     place: tuple[int, int, int],
-    rows: NDArray[np.int64] | None = None,
+    portion: Portion = _WHOLE,
 ) -> tuple[Tensor, Tensor]:
-    """Augment one batch; the inputs are left as they are.
+    """Augment one batch, or a portion of it; the inputs are left as they are.
 
     Parameters
     ----------
     images : (B, C, H, W) uint8 on any device, in any memory layout.
-    labels : (B,) int64 on the same device.
+    labels : (B,) int64 on the same device; or on that where the images are to be, which a pipeline makes on the CPU.
     settings : what to do.
     classes : K.
     place : (seed, epoch, batch number), which decides every random draw.
-    rows : (B,) of the source, which decide with the seed on which side alternating flips begin; default: 0 .. B - 1.
+    portion : which images of the batch these are.
 
     Returns
     -------
-    images : (B, C, H, W) uint8, or float32 in 0..255 after mixup.
+    images : (B, C, H, W) uint8, or float32 in 0..255 after mixup; of a portion its own images.
     targets : `labels`, or (B, K) float32 with rows that sum to 1 after mixup or cutmix.
 
     Raises
     ------
-    RecipeError : a value that does not fit the size of the images.
+    MissingExtraError : the pipeline's library is not installed.
+    RecipeError : a value that does not fit the size of the images, or a pipeline that cannot be made of it.
     """
+    if settings.pipeline:
+        images = _transformed(images, settings.pipeline, place, portion).to(labels.device)
     if settings.flip == "alternating":
-        rows = np.arange(len(images)) if rows is None else rows
+        rows = np.arange(len(images)) if portion.rows is None else portion.rows
         images = mirror(images, turned_over(rows, seed=place[0], epoch=place[1]))
     for name, operation in OPERATIONS:
         if (value := getattr(settings, name)) and value != "alternating":
-            images = operation(images, value, stream(name, *place))
-    blends = [(name, blend) for name, blend in BLENDS if getattr(settings, name)]
-    if not blends:
-        return images, labels
-    name, blend = blends[stream("blend", *place).integers(len(blends))]
-    images, partner, kept = blend(images, getattr(settings, name), stream(name, *place))
+            images = operation(images, value, stream(name, *place), portion)
+    chosen = _blend(settings, place)
+    if chosen is None:
+        return (images, labels) if portion.own is None else (images[: portion.own], labels[: portion.own])
+    name, blend = chosen
+    images, partner, kept = blend(images, getattr(settings, name), stream(name, *place), portion)
     whole = F.one_hot(labels, classes).float()  # (B, K)
-    return images, kept[:, None] * whole + (1 - kept)[:, None] * whole[partner]
+    return images, kept[:, None] * whole[: portion.own] + (1 - kept)[:, None] * whole[partner]
+
+
+def _transformed(
+    images: Tensor, entries: Sequence[Mapping[str, Any]], place: tuple[int, int, int], portion: Portion
+) -> Tensor:
+    """The images after the transforms of other libraries, on the CPU; each image has a seed of its own."""
+    _, channels, height, width = images.shape
+    seeds = portion.of(stream("pipeline", *place).integers(2**63, size=portion.size(images)))
+    made = pipeline(entries, (height, width, channels))(_pixels(images.cpu()), seeds)
+    return torch.from_numpy(made).permute(0, 3, 1, 2)  # (B, C, H, W)
+
+
+def _blend(settings: AugmentSettings, place: tuple[int, int, int]) -> tuple[str, Blend] | None:
+    """The blend of a batch, where one is asked for."""
+    blends = [(name, blend) for name, blend in BLENDS if getattr(settings, name)]
+    return blends[stream("blend", *place).integers(len(blends))] if blends else None
 
 
 # Geometry
 
 
-def flip(images: Tensor, on: bool, random: np.random.Generator) -> Tensor:
+def flip(images: Tensor, on: bool, random: np.random.Generator, portion: Portion = _WHOLE) -> Tensor:
     """Mirror left-right with probability 1/2."""
-    return mirror(images, random.random(len(images)) < on / 2)
+    return mirror(images, portion.of(random.random(portion.size(images))) < on / 2)
+
+
+def mirrored(
+    setting: bool | Literal["alternating"], rows: NDArray[np.int64], place: tuple[int, int, int]
+) -> NDArray[np.bool_]:
+    """(B,) which images of a batch, rows (B,) of the source, `augment` mirrors when its `flip` is `setting`."""
+    if setting == "alternating":
+        return turned_over(rows, seed=place[0], epoch=place[1])
+    return stream("flip", *place).random(len(rows)) < setting / 2
 
 
 def turned_over(rows: NDArray[np.int64], *, seed: int, epoch: int) -> NDArray[np.bool_]:
@@ -116,13 +204,13 @@ def mirror(images: Tensor, chosen: NDArray[np.bool_]) -> Tensor:
     return torch.from_numpy(pixels).permute(0, 3, 1, 2)  # (B, C, H, W)
 
 
-def crop(images: Tensor, pad: int, random: np.random.Generator) -> Tensor:
+def crop(images: Tensor, pad: int, random: np.random.Generator, portion: Portion = _WHOLE) -> Tensor:
     """Pad all four sides by `pad` pixels (reflected) and cut a window of the original size."""
-    top, left = random.integers(0, 2 * pad, size=(2, len(images)), endpoint=True)
+    top, left = portion.of(random.integers(0, 2 * pad, size=(2, portion.size(images)), endpoint=True))
     return window(images, (pad, pad), top, left)
 
 
-def shift(images: Tensor, share: float, random: np.random.Generator) -> Tensor:
+def shift(images: Tensor, share: float, random: np.random.Generator, portion: Portion = _WHOLE) -> Tensor:
     """Move by a whole number of pixels, up to `share` of the height and of the width; reflect the edge."""
     pad = (round(share * images.shape[2]), round(share * images.shape[3]))
     if pad == (0, 0):
@@ -130,7 +218,8 @@ def shift(images: Tensor, share: float, random: np.random.Generator) -> Tensor:
             f"augment.shift={share:g} moves images of {images.shape[2]}x{images.shape[3]} pixels by less than one.",
             f"Use {1 / max(images.shape[2:]):.2g} or more, or 0 to switch it off.",
         )
-    top, left = (random.integers(0, 2 * most, size=len(images), endpoint=True) for most in pad)
+    batch = portion.size(images)
+    top, left = (portion.of(random.integers(0, 2 * most, size=batch, endpoint=True)) for most in pad)
     return window(images, pad, top, left)
 
 
@@ -209,9 +298,9 @@ def _reflected(size: int, pad: int) -> Tensor:
     return torch.from_numpy(np.pad(np.arange(size), pad, mode="reflect"))
 
 
-def rotate(images: Tensor, degrees: float, random: np.random.Generator) -> Tensor:
+def rotate(images: Tensor, degrees: float, random: np.random.Generator, portion: Portion = _WHOLE) -> Tensor:
     """Turn about the middle by up to `degrees` either way; reflect the edge."""
-    return turn(images, random.uniform(-degrees, degrees, len(images)))
+    return turn(images, portion.of(random.uniform(-degrees, degrees, portion.size(images))))
 
 
 def turn(images: Tensor, degrees: NDArray[np.float64]) -> Tensor:
@@ -271,8 +360,9 @@ def adjust_hue(images: Tensor, turns: Tensor) -> Tensor:
 def _jitter(adjust: Callable[[Tensor, Tensor], Tensor], middle: float) -> Operation:
     """The operation that adjusts each image by its own amount from [middle - spread, middle + spread]."""
 
-    def operation(images: Tensor, spread: float, random: np.random.Generator) -> Tensor:
-        return adjust(images, _per_image(random.uniform(middle - spread, middle + spread, len(images)), images))
+    def operation(images: Tensor, spread: float, random: np.random.Generator, portion: Portion = _WHOLE) -> Tensor:
+        factors = random.uniform(middle - spread, middle + spread, portion.size(images))
+        return adjust(images, _per_image(portion.of(factors), images))
 
     return operation
 
@@ -288,7 +378,7 @@ def _luminance(images: Tensor) -> Tensor:
 # Blanking
 
 
-def cutout(images: Tensor, side: int, random: np.random.Generator) -> Tensor:
+def cutout(images: Tensor, side: int, random: np.random.Generator, portion: Portion = _WHOLE) -> Tensor:
     """Blank one square of `side` pixels with a random centre, cut off at the border (DeVries and Taylor 2017)."""
     height, width = images.shape[2:]
     if side > min(height, width):
@@ -296,37 +386,38 @@ def cutout(images: Tensor, side: int, random: np.random.Generator) -> Tensor:
             f"augment.cutout={side} is larger than images of {height}x{width} pixels.",
             f"Use at most {min(height, width)}; half the image's side is usual.",
         )
-    top, left = random.integers(0, _sides(images), (2, len(images))) - side // 2
+    top, left = portion.of(random.integers(0, _sides(images), (2, portion.size(images)))) - side // 2
     sides = np.full(len(images), side)
     return _blanked(images, rectangles(images, top, left, sides, sides))
 
 
-def coarse_dropout(images: Tensor, most: int, random: np.random.Generator) -> Tensor:
+def coarse_dropout(images: Tensor, most: int, random: np.random.Generator, portion: Portion = _WHOLE) -> Tensor:
     """Blank between 1 and `most` rectangles, each 10 to 25 % of the height and of the width."""
-    sides = _sides(images)[:, None]  # (2, 1, 1)
-    sizes = _whole(random.uniform(*_DROPPED_SIDE, (2, most, len(images))) * sides, sides)  # (2, most, B)
-    corners = random.integers(0, sides - sizes, endpoint=True)
-    number = random.integers(1, most, len(images), endpoint=True)  # (B,)
+    sides, batch = _sides(images)[:, None], portion.size(images)  # (2, 1, 1)
+    sizes = _whole(random.uniform(*_DROPPED_SIDE, (2, most, batch)) * sides, sides)  # (2, most, B)
+    corners = portion.of(random.integers(0, sides - sizes, endpoint=True))
+    number = random.integers(1, most, batch, endpoint=True)  # (B,)
     sizes *= np.arange(most)[:, None] < number  # no size: not there
+    sizes = portion.of(sizes)
     masks = (rectangles(images, *corners[:, i], *sizes[:, i]) for i in range(most))
     return _blanked(images, functools.reduce(torch.logical_or, masks))
 
 
-def erasing(images: Tensor, probability: float, random: np.random.Generator) -> Tensor:
+def erasing(images: Tensor, probability: float, random: np.random.Generator, portion: Portion = _WHOLE) -> Tensor:
     """Replace a rectangle by noise, each pixel uniform in 0..255 (Zhong et al. 2017, "RE-R").
 
     They draw again where the rectangle is longer than the image; here it is cut to the image's side.
     """
-    batch, channels, height, width = images.shape
-    sides = _sides(images)  # (2, 1)
+    _, channels, height, width = images.shape
+    sides, batch = _sides(images), portion.size(images)  # (2, 1)
     area = random.uniform(*_ERASED_AREA, batch) * height * width
     aspect = _ERASED_ASPECT ** random.uniform(-1, 1, batch)
     sizes = _whole(np.sqrt((area * aspect, area / aspect)), sides)  # (2, B)
     corners = random.integers(0, sides - sizes, endpoint=True)
     sizes *= random.random(batch) < probability  # no size: not there
-    noise = random.integers(0, 256, size=(batch, height, width, channels), dtype=np.uint8)
+    noise = portion.of(random.integers(0, 256, size=(batch, height, width, channels), dtype=np.uint8), axis=0)
     filling = torch.from_numpy(noise).permute(0, 3, 1, 2).to(images.device)  # (B, C, H, W)
-    return torch.where(rectangles(images, *corners, *sizes), filling, images)
+    return torch.where(rectangles(images, *portion.of(corners), *portion.of(sizes)), filling, images)
 
 
 def rectangles(
@@ -367,31 +458,43 @@ def _whole(pixels: NDArray[np.float64], most: NDArray[np.int64]) -> NDArray[np.i
 # Blending of pairs
 
 
-def mixup(images: Tensor, alpha: float, random: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+def mixup(
+    images: Tensor, alpha: float, random: np.random.Generator, portion: Portion = _WHOLE
+) -> tuple[Tensor, Tensor, Tensor]:
     """Blend each image with another of the batch, by a share from Beta(alpha, alpha) (Zhang et al. 2017).
 
     Their code draws one share a batch; here each pair has its own, as in their definition.
     """
-    partner = torch.from_numpy(random.permutation(len(images))).to(images.device)
-    share = random.beta(alpha, alpha, len(images)).astype(np.float32)
+    batch = portion.size(images)
+    partner = torch.from_numpy(portion.find(_partners(random, batch))).to(images.device)
+    share = portion.of(random.beta(alpha, alpha, batch).astype(np.float32))[: portion.own]
     kept = torch.from_numpy(share).to(images.device)  # (B,)
     other = images[partner].float()
     # Not torch.lerp, whose last bit depends on the memory layout.
-    return other + kept.view(-1, 1, 1, 1) * (images - other), partner, kept
+    return other + kept.view(-1, 1, 1, 1) * (images[: portion.own] - other), partner, kept
 
 
-def cutmix(images: Tensor, alpha: float, random: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+def cutmix(
+    images: Tensor, alpha: float, random: np.random.Generator, portion: Portion = _WHOLE
+) -> tuple[Tensor, Tensor, Tensor]:
     """Paste a rectangle of another image at the same place (Yun et al. 2019); the labels mix by the exact area.
 
     Their code draws one rectangle a batch; here each pair has its own.
     """
-    sides = _sides(images)  # (2, 1)
-    partner = torch.from_numpy(random.permutation(len(images))).to(images.device)
-    sizes = np.rint(np.sqrt(1 - random.beta(alpha, alpha, len(images))) * sides).astype(np.int64)  # (2, B)
-    corners = random.integers(0, sides, (2, len(images))) - sizes // 2
-    mask = rectangles(images, *corners, *sizes)
+    sides, batch = _sides(images), portion.size(images)  # (2, 1)
+    partner = torch.from_numpy(portion.find(_partners(random, batch))).to(images.device)
+    sizes = np.rint(np.sqrt(1 - random.beta(alpha, alpha, batch)) * sides).astype(np.int64)  # (2, B)
+    corners = random.integers(0, sides, (2, batch)) - sizes // 2
+    top, left, heights, widths = portion.of(np.concatenate([corners, sizes]))[:, : portion.own]
+    own = images[: portion.own]
+    mask = rectangles(own, top, left, heights, widths)
     kept = 1 - mask.sum((1, 2, 3)).float() / sides.prod().item()
-    return torch.where(mask, images[partner], images), partner, kept
+    return torch.where(mask, images[partner], own), partner, kept
+
+
+def _partners(random: np.random.Generator, batch: int) -> NDArray[np.int64]:
+    """(batch,) which image each one is blended with: the first draw of every blend."""
+    return random.permutation(batch)
 
 
 def _per_image(values: NDArray[Any], images: Tensor) -> Tensor:

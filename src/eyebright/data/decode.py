@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from eyebright.core.errors import BadImageError
+from eyebright.core.errors import BadImageError, TooManyPixelsError
 from eyebright.core.input_spec import Interpolation, Resize
 
 # Raise it whenever the same file can come out with other pixels: cached pixels of an older one are then not used.
@@ -212,7 +212,9 @@ def fit(
     return _array(canvas)
 
 
-def load_image(source: Path | bytes | BinaryIO, target: Target, *, name: str | None = None) -> NDArray[np.uint8]:
+def load_image(
+    source: Path | bytes | BinaryIO, target: Target, *, name: str | None = None, max_pixels: int = MAX_PIXELS
+) -> NDArray[np.uint8]:
     """`decode`, then `fit`: the pixels that a model takes.
 
     A large JPEG is not decoded at its full size: see `_SHRINKING_GAP`. For all others the bits are those of
@@ -222,6 +224,7 @@ def load_image(source: Path | bytes | BinaryIO, target: Target, *, name: str | N
     ----------
     source, name : see `decode`.
     target : the model's `InputSpec`, or anything that says as much.
+    max_pixels : width times height that the header may give; more are refused before anything is decoded.
 
     Returns
     -------
@@ -232,7 +235,7 @@ def load_image(source: Path | bytes | BinaryIO, target: Target, *, name: str | N
     BadImageError : as `decode`.
     """
     data, name = _content(source, name)
-    with _opened(io.BytesIO(data), name) as image:
+    with _opened(io.BytesIO(data), name, max_pixels) as image:
         _ask_for_less(image, target)
         flat = _flat(image, target.channels, name)
     return fit(flat, target.height, target.width, target.resize, target.interpolation)
@@ -250,20 +253,22 @@ def _content(source: Path | bytes | BinaryIO, name: str | None) -> tuple[bytes, 
 
 
 @contextlib.contextmanager
-def _opened(file: BinaryIO, name: str) -> Iterator[Image.Image]:
+def _opened(file: BinaryIO, name: str, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
     """The image, not decoded yet. Whatever fails with it in the body becomes a `BadImageError`."""
     try:
         with _pillow_is_quiet(), Image.open(file, formats=_FORMATS) as image:
             width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise bad_image(name, f"has {width:,} x {height:,} pixels; the limit is {MAX_PIXELS:,}")
+            if width * height > max_pixels:
+                raise TooManyPixelsError(
+                    f"{name} has {width:,} x {height:,} pixels; the limit is {max_pixels:,}.", _REMEDY
+                )
             yield image
     except (BadImageError, MemoryError):
         raise
     except UnidentifiedImageError as error:
         raise bad_image(name, f"is not an image of a known format ({', '.join(_FORMATS)})") from error
     except Image.DecompressionBombError as error:
-        raise bad_image(name, f"has too many pixels: {error}") from error
+        raise TooManyPixelsError(f"{name} has too many pixels: {error}", _REMEDY) from error
     except Exception as error:  # Pillow's parsers raise whatever damaged bytes make them trip over
         raise bad_image(name, f"is damaged: {error}") from error
 

@@ -18,7 +18,9 @@ import stat
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +81,16 @@ class ImageFiles(abc.ABC):
     def full_name(self, name: str) -> str:
         """The name by which the user finds the file."""
         return f"{self.root}/{name}"
+
+    def part(self, rows: range) -> Self:
+        """Some that follow each other, without what the others need: small enough to be sent elsewhere."""
+        kept = slice(rows.start, rows.stop)
+        arrays = {
+            field.name: getattr(self, field.name)[kept]
+            for field in dataclasses.fields(self)
+            if isinstance(getattr(self, field.name), np.ndarray)
+        }
+        return dataclasses.replace(self, names=Names.of(self.names[kept]), **arrays)
 
     def signature(self, rows: NDArray[np.int64]) -> str:
         """BLAKE2b of the names and stamps of these files (R,), in this order: 32 hex digits."""
@@ -160,6 +172,25 @@ def open_files(path: Path) -> ImageFiles:
     if not path.exists():
         raise DataError(f"{path} does not exist.", "Give the path of a folder or zip of images.")
     return _list_zip(path)
+
+
+def find_images(paths: Iterable[str | Path]) -> Iterator[Path]:
+    """The files among `paths`, and the image files in the folders among them, sorted; hidden ones are left out.
+
+    Raises
+    ------
+    DataError : a path does not exist, or a folder holds no image.
+    """
+    for path in map(Path, paths):
+        if path.is_file():
+            yield path
+        elif path.is_dir():
+            names = open_files(path).names
+            if not names:
+                raise DataError(f"{path} holds no images.", f"Extensions: {' '.join(sorted(EXTENSIONS))}")
+            yield from (path / name for name in names)
+        else:
+            raise DataError(f"there is no file or folder {path}.", "Check the path.")
 
 
 def _list_folder(root: Path) -> FolderFiles:

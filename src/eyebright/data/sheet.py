@@ -112,7 +112,9 @@ def _values(settings: AugmentSettings) -> str:
 
 
 def _value(field: str, value: Any) -> str:
-    return field if value is True else f"{field}={value:g}"
+    if value is True or field == "pipeline":
+        return field
+    return f"{field}={value:g}" if isinstance(value, int | float) else f"{field}={value}"
 
 
 def _augmented(
