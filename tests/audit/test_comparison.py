@@ -188,6 +188,11 @@ def test_runs_side_by_side(healthy: Trained, train: Train) -> None:
     assert gap.low < gap.value < gap.high
     assert compare_runs(first, second, split="validation").comparison.n == 144
     json.dumps(found.to_dict())
+    lines = repr(found).splitlines()
+    assert lines[0].startswith("digits test, second minus first: ")
+    assert f"{found.comparison.first}; training {gap.value:+.3f} [" in lines[1]
+    assert lines[1].endswith(str(first.path))
+    assert lines[-2:] == ["  model.dropout: 0.0 -> 0.3", "  training.epochs: 5 -> 1"]
 
 
 def test_a_run_that_was_not_judged_says_what_to_do(healthy: Trained, tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from PIL import Image
 from eyebright.core.errors import BadImageError, DataError
 from eyebright.core.input_spec import InputSpec
 from eyebright.core.settings.model import MLPSettings
-from eyebright.evaluation.classify import classify, find_images
+from eyebright.data.image_files import find_images
+from eyebright.evaluation.classify import classify
 from eyebright.models.classifier import Classifier
 from eyebright.models.registry import build
 

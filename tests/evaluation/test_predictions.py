@@ -22,6 +22,16 @@ def test_by_hand() -> None:
     assert repr(predictions) == "Predictions(made up test: 3 images, 2 classes)"
 
 
+def test_some_of_them(drawn: MakePredictions) -> None:
+    predictions = drawn(6, 3)
+    some = predictions.take([4, 0])
+    assert np.array_equal(some.logits, predictions.logits[[4, 0]])
+    assert some.labels.tolist() == predictions.labels[[4, 0]].tolist()
+    assert some.index.tolist() == [4, 0]
+    assert (some.classes, some.split, some.source) == (predictions.classes, predictions.split, predictions.source)
+    assert predictions.take(predictions.correct).correct.all()
+
+
 def test_survives_the_disk(drawn: MakePredictions, tmp_path: Path) -> None:
     predictions = drawn(50, 4)
     predictions.save(tmp_path / "folder" / "test.safetensors")

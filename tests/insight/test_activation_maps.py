@@ -16,9 +16,10 @@ from eyebright.core.errors import DataError, ModelError
 from eyebright.core.settings.model import MLPSettings
 from eyebright.evaluation.predict import predict
 from eyebright.evaluation.score import Score
-from eyebright.insight.activation_maps import ActivationMaps, activation_maps, overlay
+from eyebright.insight.activation_maps import ActivationMaps, activation_maps
 from eyebright.insight.attribution import METHODS
 from eyebright.insight.faithfulness import Faithfulness
+from eyebright.insight.overlay import overlay
 from eyebright.insight.sanity import Sanity
 from eyebright.models import registry
 from tests.insight import networks
@@ -260,28 +261,3 @@ def test_checks_can_be_written_as_json(maps: ActivationMaps) -> None:
     assert maps.faithfulness is not None
     assert maps.sanity is not None
     assert json.loads(json.dumps([maps.faithfulness.to_dict(), maps.sanity.to_dict()]))
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_overlay_by_hand(channels: int) -> None:
-    images = np.full((1, 1, 3, channels), 100, dtype=np.uint8)
-    found = overlay(images, np.array([[[0, 0.5, 1]]], dtype=np.float32))
-    # 0.4 * 100 + 0.6 * viridis at 0, 1/2 and 1.
-    assert found.tolist() == [[[[81, 41, 90], [60, 127, 124], [192, 179, 62]]]]
-    assert found.dtype == np.uint8
-
-
-def test_heat_grows_lighter_with_the_map() -> None:
-    """So that it reads without colour."""
-    values = np.linspace(0, 1, 50, dtype=np.float32).reshape(1, 1, 50)
-    shown = overlay(np.zeros((1, 1, 50, 3), np.uint8), values)[0, 0] @ np.array([0.299, 0.587, 0.114])
-    assert np.all(np.diff(shown) > -0.5)  # to rounding
-    assert shown[-1] > shown[0] + 100
-
-
-@pytest.mark.parametrize(
-    "wrong", [np.zeros((1, 4, 5)), np.zeros((4, 4)), np.full((1, 4, 4), 1.1), np.full((1, 4, 4), np.nan)]
-)
-def test_an_overlay_of_what_does_not_fit_is_refused(wrong: NDArray[np.float32]) -> None:
-    with pytest.raises(DataError, match="do not lie over images"):
-        overlay(np.zeros((1, 4, 4, 3), np.uint8), wrong)

@@ -121,6 +121,8 @@ def test_mixtures_and_switches_have_names() -> None:
     assert [row.label for row in rows] == ["as they are", "flip", "coarse dropout 2", "mixup 0.4", "all of them"]
     assert all(row.images.dtype == np.uint8 and row.images.shape == (8, 8, 8, 3) for row in rows)
     assert study.augmented(shades().train, AugmentSettings(), seed=0) == ()
+    turned = AugmentSettings(pipeline=({"_target_": "albumentations.Rotate"},))
+    assert [row.label for row in study.augmented(shades().train, turned, seed=0)] == ["as they are", "pipeline"]
 
 
 def test_what_cannot_be_had_is_named_and_the_rest_is_there(run: Run, tmp_path: Path) -> None:

@@ -14,15 +14,15 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from eyebright.core.errors import CheckpointError, DivergedError, ModelError, RunError
+from eyebright.core.errors import CheckpointError, DivergedError, ModelError, RecipeError, RunError
 from eyebright.core.input_spec import InputSpec
 from eyebright.core.recipe import Recipe
 from eyebright.data.image_set import ImageSet, Splits
 from eyebright.evaluation.predictions import Predictions
 from eyebright.models.classifier import Classifier
 from eyebright.training import checkpoint
-from eyebright.training.callbacks import Callback, Moment
-from eyebright.training.fit import fit, judge, resume
+from eyebright.training.callbacks import Callback, Moment, Pruned
+from eyebright.training.fit import build, fit, judge, resume
 from eyebright.training.run import EpochRecord, Run, runs
 from tests.conftest import make_images
 
@@ -125,6 +125,16 @@ def test_the_best_epoch_is_kept_by_validation(shades: Splits, tmp_path: Path) ->
     from eyebright.models.weights import read_header
 
     assert int(read_header(run.best_checkpoint).extra["epoch"]) == best["epoch"]
+
+
+def test_what_is_built_is_what_training_begins_with(shades: Splits, tmp_path: Path) -> None:
+    still = TINY.replace(optimizer={"name": "sgd", "lr": 1e-12}, epochs=1)
+    trained = dict(train(still, shades, tmp_path / "run").model.named_parameters())
+    built = build(still, shades.train)
+    assert built.spec == Run.open(tmp_path / "run").model.spec
+    assert all(torch.allclose(value, trained[name], atol=1e-6) for name, value in built.named_parameters())
+    other = build(still.replace(seed=1), shades.train)
+    assert not torch.allclose(other.head.weight, built.head.weight, atol=1e-6)
 
 
 def test_fit_never_looks_at_test_images(shades: Splits, tmp_path: Path) -> None:
@@ -413,6 +423,19 @@ def test_watchers_hear_of_every_batch_and_epoch(shades: Splits, tmp_path: Path) 
     assert notes.others == ["started running on cpu, fp32, channels_last, 1 thread", "stopped finished"]
 
 
+def test_a_watcher_may_end_a_training_that_is_not_worth_its_time(shades: Splits, tmp_path: Path) -> None:
+    class Impatient(Callback):
+        def epoch_done(self, record: EpochRecord) -> None:
+            if record["epoch"] == 2:
+                raise Pruned
+
+    with pytest.raises(Pruned):
+        fit(TINY, shades, folder=tmp_path / "run", callbacks=[Impatient()])
+    run = Run.open(tmp_path / "run")
+    assert (run.status, len(run.history)) == ("pruned", 2)
+    assert len(resume(run, shades, callbacks=()).history) == 4
+
+
 def test_a_run_may_be_resumed_from_another_folder(
     shades: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -440,7 +463,7 @@ def test_a_loss_that_only_the_validation_images_show_stops_too(
         logits = np.full((len(images), len(images.classes)), np.nan, np.float32)
         return Predictions(logits, images.labels, images.index, images.classes, images.split, "shades")
 
-    monkeypatch.setattr("eyebright.training.loop.predict", overflow)
+    monkeypatch.setattr("eyebright.training.distributed.predict", overflow)
     with pytest.raises(DivergedError, match="loss nan at epoch 1, on the validation images"):
         train(TINY, shades, tmp_path / "run")
     run = Run.open(tmp_path / "run")
@@ -491,3 +514,22 @@ def test_damaged_scores_are_refused(shades: Splits, tmp_path: Path, content: byt
     with pytest.raises(RunError, match=r"scores\.json") as caught:
         run.scores  # noqa: B018 (reading it is the test)
     assert "evaluate" in caught.value.remedy
+
+
+def test_transforms_of_other_libraries_resume_to_the_bit(shades: Splits, tmp_path: Path) -> None:
+    """The model has dropout, whose masks the threads that transform must not touch."""
+    erasing = {"_target_": "torchvision.transforms.v2.RandomErasing", "value": "random"}
+    entries = [{"_target_": "albumentations.Rotate", "limit": 15}, erasing]
+    recipe = TINY.replace(**{"augment.pipeline": entries}, epochs=2, workers=2)
+    whole = train(recipe, shades, tmp_path / "whole")
+    with pytest.raises(CrashError):
+        train(recipe, shades, tmp_path / "crashed", CrashAt(2, 4))
+    assert_same_bits(resume(Run.open(tmp_path / "crashed"), shades, callbacks=()), whole)
+    assert_same_bits(train(recipe.replace(workers=0), shades, tmp_path / "alone"), whole)
+
+
+def test_a_pipeline_that_cannot_be_made_leaves_no_folder(shades: Splits, tmp_path: Path) -> None:
+    recipe = TINY.replace(**{"augment.pipeline": [{"_target_": "albumentations.RandomCrop", "height": 9, "width": 9}]})
+    with pytest.raises(RecipeError, match=r"augment\.pipeline\[0\] \(albumentations\.RandomCrop\) fails"):
+        train(recipe, shades, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

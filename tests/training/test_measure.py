@@ -332,6 +332,21 @@ def test_phases_are_what_is_left_of_resizing_and_freezing(
     assert phases(settings, done) == expected
 
 
+@pytest.mark.parametrize(
+    ("unfreeze", "done", "expected"),
+    [
+        ([], 0.0, {Phase(learning=()): 1.0}),
+        (["a"], 0.5, {Phase(learning=("a",)): 0.5}),
+        ({"a": 0.0, "b": 0.25}, 0.0, {Phase(learning=("a",)): 0.25, Phase(learning=("a", "b")): 0.75}),
+    ],
+)
+def test_phases_know_which_stages_have_begun_to_learn(unfreeze: Any, done: float, expected: dict[Phase, float]) -> None:
+    settings = TINY.replace(unfreeze=unfreeze).training
+    assert phases(settings, done) == expected
+    for phase in expected:
+        assert phases(only(TINY, phase).training) == {phase: 1.0}
+
+
 @given(
     stages=st.lists(st.tuples(st.floats(0, 1), st.floats(0.1, 1)), max_size=4).map(tuple),
     freeze=st.dictionaries(st.sampled_from("abc"), st.floats(0, 1)),

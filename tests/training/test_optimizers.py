@@ -6,7 +6,11 @@ import pytest
 import torch
 from torch import nn
 
+from eyebright.core.input_spec import InputSpec
+from eyebright.core.settings.model import MLPSettings
 from eyebright.core.settings.optimizer import AdamSettings, AdamWSettings, OptimizerSettings, SGDSettings
+from eyebright.core.settings.training import TrainingSettings
+from eyebright.models import registry
 from eyebright.training import optimizers
 
 
@@ -20,6 +24,19 @@ def test_matrices_decay_and_vectors_do_not(settings: OptimizerSettings) -> None:
     groups = optimizers.build(settings, model()).param_groups
     decay = {parameter.ndim: group["weight_decay"] for group in groups for parameter in group["params"]}
     assert decay == {4: 0.1, 2: 0.1, 1: 0.0}
+
+
+@pytest.mark.parametrize("settings", [AdamSettings(lr=0.1), AdamWSettings(lr=0.1), SGDSettings(lr=0.1)])
+def test_stages_learn_the_slower_the_deeper_they_lie(settings: OptimizerSettings) -> None:
+    spec = InputSpec(8, 8, 3, (0.5,) * 3, (0.25,) * 3, ("a", "b"))
+    net = registry.build(MLPSettings(hidden=(4, 4)), spec)
+    optimizer = optimizers.build(settings, net, TrainingSettings(stage_decay=0.5))
+    rates = {id(parameter): group["lr"] for group in optimizer.param_groups for parameter in group["params"]}
+    found = {name.rpartition(".")[0]: rates[id(parameter)] for name, parameter in net.named_parameters()}
+    assert found == {"body.stage1.linear": 0.025, "body.stage2.linear": 0.05, "head": 0.1}
+    assert optimizer.param_groups[0]["initial_lr"] == 0.1  # what the history reports
+    decays = [group["weight_decay"] for group in optimizers.build(settings, net).param_groups]
+    assert {group["weight_decay"] for group in optimizer.param_groups} == set(decays)
 
 
 def test_frozen_parameters_are_left_out() -> None:

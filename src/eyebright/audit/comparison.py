@@ -121,6 +121,17 @@ class RunComparison:
     histories: tuple[list[EpochRecord], list[EpochRecord]]
     gaps: tuple[Gap | None, Gap | None]
 
+    def __repr__(self) -> str:
+        found = self.comparison
+        pairs = zip(("first", "second"), self.names, (found.first, found.second), self.gaps, strict=True)
+        lines = [f"{found.source} {found.split}, second minus first: {_signed(found.difference)}, p={found.p:.2g}"]
+        for place, name, accuracy, gap in pairs:
+            beyond = f"; training {_signed(gap)} above {gap.split}" if gap else ""
+            lines.append(f"  {place:<6}  {accuracy}{beyond}  {name}")
+        lines.append(f"  {len(found.mended)} mended (only the second is right), {len(found.broken)} broken")
+        lines += [f"  {change.field}: {change.first} -> {change.second}" for change in self.settings]
+        return "\n".join(lines)
+
     def to_dict(self) -> dict[str, Any]:
         """A dictionary that JSON can hold."""
         return dataclasses.asdict(self) | {"comparison": self.comparison.to_dict()}
@@ -163,7 +174,7 @@ def compare_runs(first: Run, second: Run, *, split: Split = "test") -> RunCompar
     return RunComparison(
         names=(str(first.path), str(second.path)),
         comparison=comparison,
-        settings=tuple(_settings(first.recipe.to_dict(), second.recipe.to_dict())),
+        settings=tuple(_settings(_compared(first), _compared(second))),
         histories=(first.history, second.history),
         gaps=(_gap(first), _gap(second)),
     )
@@ -259,6 +270,10 @@ def _compared(run: Run) -> dict[str, Any]:
     return {"name": run.recipe.name} | run.recipe.choices
 
 
+def _signed(value: Score | Gap) -> str:
+    return f"{value.value:+.3f} [{value.low:+.3f}, {value.high:+.3f}]"
+
+
 def _settings(first: Mapping[str, Any], second: Mapping[str, Any], group: str = "") -> list[Setting]:
     """The fields that differ, below groups as `group.field`."""
     found = []
@@ -266,6 +281,6 @@ def _settings(first: Mapping[str, Any], second: Mapping[str, Any], group: str = 
         one, two = first.get(name), second.get(name)
         if isinstance(one, Mapping) and isinstance(two, Mapping):
             found += _settings(one, two, f"{group}{name}.")
-        elif one != two and name != "description":
+        elif one != two:
             found.append(Setting(f"{group}{name}", one, two))
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator
 
@@ -10,6 +11,7 @@ from eyebright.audit.pixel_statistics import PixelStatistics
 from eyebright.audit.remedies import Remedy
 from eyebright.core.input_spec import InputSpec
 from eyebright.core.recipe import Recipe
+from eyebright.core.settings.model import PretrainedSettings
 
 _SHIFT = 0.25  # deviations between means of pixels; between the splits of CIFAR-10 and Emotions it is below 0.015
 _SCALE = 1.25  # ratio between deviations of pixels; there it is below 1.01
@@ -47,14 +49,23 @@ def _leakage(case: Case, images: ImageEvidence) -> Iterator[Remark]:
 
 def _unlike_spec(case: Case, images: ImageEvidence) -> Iterator[Remark]:
     """Pixels that are not those which the model's normalisation was made for."""
+    spec = _norm(case, images)
     for split, found in images.pixels.items():
-        differences = list(_differences(images.spec, found))
+        differences = list(_differences(spec, found))
         if not differences:
             continue
         evidence = (
             f"The pixels of the {split} images are not those that the model normalises: {'; '.join(differences)}."
         )
         yield Remark.of("preprocessing_mismatch", "warning", evidence, _pixel_remedy(case.recipe, split))
+
+
+def _norm(case: Case, images: ImageEvidence) -> InputSpec:
+    """What the pixels should be like: pretrained weights normalise by those of other images, so ask the training's."""
+    train = images.pixels.get("train")
+    if not isinstance(case.recipe.model, PretrainedSettings) or train is None:
+        return images.spec
+    return dataclasses.replace(images.spec, mean=train.mean, std=train.deviation)
 
 
 def _differences(spec: InputSpec, found: PixelStatistics) -> Iterator[str]:

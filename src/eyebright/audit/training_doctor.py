@@ -17,7 +17,7 @@ from eyebright.audit.gradients import LayerGradient, gradients, movement
 from eyebright.audit.leakage import leaks
 from eyebright.audit.pixel_statistics import pixel_statistics
 from eyebright.core import device
-from eyebright.core.errors import CheckpointError, RunError
+from eyebright.core.errors import CheckpointError, EyebrightError, RunError
 from eyebright.core.input_spec import InputSpec
 from eyebright.core.randomness import torch_seed
 from eyebright.core.recipe import Recipe
@@ -104,8 +104,11 @@ def _movement(run: Run, spec: InputSpec) -> dict[str, float]:
     path = run.last_checkpoint
     if not path.is_file():
         return {}
-    initial = registry.build(run.recipe.model, spec, seed=torch_seed("initial weights", run.recipe.seed))
-    trained = registry.build(run.recipe.model, spec)
+    try:
+        initial = registry.build(run.recipe.model, spec, seed=torch_seed("initial weights", run.recipe.seed))
+    except EyebrightError:  # the file that pretrained weights came from is no longer there; the run does not need it
+        return {}
+    trained = registry.skeleton(run.recipe.model, spec)
     try:
         with safe_open(path, framework="pt") as stored:
             names = [name for name in stored.offset_keys() if name.startswith(_MODEL)]

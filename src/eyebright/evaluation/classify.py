@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,49 +12,14 @@ import torch
 from numpy.typing import NDArray
 
 from eyebright.core.device import Plan, choose
-from eyebright.core.errors import BadImageError, DataError
+from eyebright.core.errors import BadImageError
 from eyebright.core.processor import available_threads
 from eyebright.core.settings.data import OnBadImage
-from eyebright.data.decode import EXTENSIONS, load_image
-from eyebright.data.image_files import open_files
+from eyebright.data.decode import load_image
+from eyebright.data.image_files import find_images
+from eyebright.evaluation.answer import Answer
 from eyebright.evaluation.predict import lent
 from eyebright.models.classifier import Classifier
-
-
-@dataclasses.dataclass(frozen=True)
-class Answer:
-    """What a model says of one image.
-
-    Attributes
-    ----------
-    name : the file.
-    classes, probabilities : the most probable first; empty where the image could not be read.
-    problem : why it could not be read, else "".
-    """
-
-    name: str
-    classes: tuple[str, ...]
-    probabilities: tuple[float, ...]
-    problem: str = ""
-
-
-def find_images(paths: Iterable[str | Path]) -> Iterator[Path]:
-    """The files among `paths`, and the image files in the folders among them, sorted; hidden ones are left out.
-
-    Raises
-    ------
-    DataError : a path does not exist, or a folder holds no image.
-    """
-    for path in map(Path, paths):
-        if path.is_file():
-            yield path
-        elif path.is_dir():
-            names = open_files(path).names
-            if not names:
-                raise DataError(f"{path} holds no images.", f"Extensions: {' '.join(sorted(EXTENSIONS))}")
-            yield from (path / name for name in names)
-        else:
-            raise DataError(f"there is no file or folder {path}.", "Check the path.")
 
 
 def classify(

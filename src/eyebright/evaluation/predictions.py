@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,12 @@ class Predictions:
         """(N,) whether the predicted class is the given one."""
         correct: NDArray[np.bool_] = self.predicted == self.labels
         return correct
+
+    def take(self, positions: NDArray[np.int64] | NDArray[np.bool_] | Sequence[int]) -> Predictions:
+        """What was said of the images at `positions` (0 .. N-1), in that order; or where a mask (N,) is true."""
+        chosen = np.asarray(positions)
+        columns = {name: getattr(self, name)[chosen] for name in ("logits", "labels", "index")}
+        return dataclasses.replace(self, **columns)
 
     def save(self, path: str | Path) -> None:
         """Write to a safetensors file, atomically."""

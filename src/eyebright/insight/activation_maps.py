@@ -17,16 +17,13 @@ from eyebright.insight import salience
 from eyebright.insight.attribution import INPUT_METHODS, LAYER_METHODS, METHODS, InputMethod, attribute, of_layer
 from eyebright.insight.faithfulness import Faithfulness, faithfulness
 from eyebright.insight.layer_choice import choose_layer
+from eyebright.insight.overlay import overlay
 from eyebright.insight.sanity import Sanity, sanity
 from eyebright.insight.subject import Subject, studied
 from eyebright.models.classifier import Classifier
 
 _CHECKED = 32  # images of a set that faithfulness is measured on
 _RANDOMISED = 16  # images of a set that are explained again with randomised weights
-# viridis (van der Walt and Smith 2015, CC0) at five places: told apart by every kind of eye, and in grey.
-_COLOURS = np.array([(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37)], dtype=np.float64)
-_HEAT = 0.6  # share of the colour in an overlay; the rest is the image in grey
-_LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as Pillow has it
 _SHOWN, _COLUMNS = 32, 8  # images in a notebook, and in a row
 _EDGE, _GAP, _TEXT = 96, 4, 13  # pixels: an image's width, between them, height of the letters
 _PAPER, _INK, _ALARM = (242, 242, 240), (32, 32, 32), (213, 94, 0)  # the last is Okabe and Ito's vermilion
@@ -153,30 +150,6 @@ def activation_maps(  # noqa: PLR0913 - each has a default that serves
         maps = attribute(subject, images, classes, explain, batch_size)
         found = ActivationMaps(maps, classes, images.index, method, name, why, None, None, images)
         return _with_checks(found, subject, explain, batch_size) if check else found
-
-
-def overlay(images: NDArray[np.uint8], maps: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Heat over the grey of each image: (N, H, W, 3) uint8, from dark violet (0) over green to yellow (1).
-
-    Parameters
-    ----------
-    images : (N, H, W, C) uint8, C is 1 or 3.
-    maps : (N, H, W) in 0..1.
-
-    Raises
-    ------
-    DataError : they do not fit each other, or a map leaves 0..1.
-    """
-    if images.shape[:3] != maps.shape or not np.all((maps >= 0) & (maps <= 1)):
-        raise DataError(
-            f"maps {maps.shape} do not lie over images {images.shape}, or are not within 0..1.",
-            "Pass images (N, H, W, C) and the maps (N, H, W) that activation_maps made of them.",
-        )
-    grey = images @ _LUMA if images.shape[3] == 3 else images[..., 0]  # (N, H, W)
-    places = np.linspace(0, 1, len(_COLOURS))
-    heat = np.stack([np.interp(maps, places, colour) for colour in _COLOURS.T], axis=-1)  # (N, H, W, 3)
-    mixed: NDArray[np.uint8] = ((1 - _HEAT) * grey[..., None] + _HEAT * heat).round().astype(np.uint8)
-    return mixed
 
 
 def _check_method(method: str, layer: str | None) -> None:

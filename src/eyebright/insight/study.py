@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from eyebright.core.device import choose
 from eyebright.core.settings.augment import AugmentSettings
-from eyebright.data.augment import augment
+from eyebright.data.augment import Portion, augment
 from eyebright.data.image_set import ImageSet
 from eyebright.data.progress import Progress
 from eyebright.evaluation.predictions import Predictions
@@ -187,10 +187,10 @@ def augmented(train: ImageSet, settings: AugmentSettings, seed: int) -> tuple[Au
     if len(on) > 1:
         rows.append(("all of them", settings))
     pixels = torch.tensor(images.images).permute(0, 3, 1, 2)  # (n, C, H, W)
-    labels = torch.from_numpy(images.labels)
+    labels, which = torch.from_numpy(images.labels), Portion(rows=images.index)
     shown = [Augmented("as they are", _small(pixels))]
     for label, chosen in rows:
-        made, _ = augment(pixels, labels, chosen, classes=len(train.classes), place=(seed, 0, 0), rows=images.index)
+        made, _ = augment(pixels, labels, chosen, classes=len(train.classes), place=(seed, 0, 0), portion=which)
         shown.append(Augmented(label, _small(made)))
     return tuple(shown)
 
@@ -198,7 +198,9 @@ def augmented(train: ImageSet, settings: AugmentSettings, seed: int) -> tuple[Au
 def _operation(field: str, value: Any) -> str:
     """An augmentation in words: "flip", "crop 4", "coarse dropout 8"."""
     name = field.replace("_", " ")
-    return name if value is True else f"{name} {value:g}" if isinstance(value, int | float) else f"{name} {value}"
+    if value is True or field == "pipeline":
+        return name
+    return f"{name} {value:g}" if isinstance(value, int | float) else f"{name} {value}"
 
 
 def _small(images: torch.Tensor) -> NDArray[np.uint8]:

@@ -58,6 +58,14 @@ class Classifier(nn.Module):
         if isinstance(first, Prepared):
             first.prepare(self.normalise(images))
 
+    @property
+    def network(self) -> nn.Module:
+        """The body without the modules that only wrap it: its children are the stages."""
+        network = self.body
+        while len(children := list(network.children())) == 1:
+            (network,) = children
+        return network
+
     def normalise(self, images: Tensor, *, any_size: bool = False) -> Tensor:
         """Images (B, C, H, W), uint8 or float in 0..255, to float32 of mean 0 and deviation 1.
 
@@ -75,7 +83,12 @@ class Classifier(nn.Module):
         return (images.float() - self.mean) / self.std  # (B, C, H, W)
 
     def features(self, images: Tensor, *, any_size: bool = False) -> Tensor:
-        """Images (B, C, H, W), uint8 or float in 0..255, to features (B, F)."""
+        """Images (B, C, H, W), uint8 or float in 0..255, to features (B, F).
+
+        Features are given back as they are: of a frozen body they can be computed once and for all.
+        """
+        if images.ndim == 2:
+            return images
         features: Tensor = self.body(self.normalise(images, any_size=any_size))
         return features
 

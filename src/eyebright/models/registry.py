@@ -15,13 +15,14 @@ from eyebright.core.settings.model import (
     LadderCNNSettings,
     MLPSettings,
     ModelSettings,
+    PretrainedSettings,
     RegularizedCNNSettings,
     ResNetSettings,
     SimpleCNNSettings,
     SpeedNetSettings,
     WideResNetSettings,
 )
-from eyebright.models import custom, ladder_cnn, mlp, resnet, simple_cnn, speed_net, wide_resnet
+from eyebright.models import custom, ladder_cnn, mlp, pretrained, resnet, simple_cnn, speed_net, wide_resnet
 from eyebright.models.classifier import Classifier
 
 
@@ -39,7 +40,12 @@ class Family:
     build: Callable[[Any, InputSpec], Classifier]  # Any: each family takes its own settings
 
 
+def _pretrained(settings: PretrainedSettings, spec: InputSpec) -> Classifier:
+    return pretrained.build(settings, spec, skeleton)
+
+
 _EXAMPLE_TARGET = f"{custom.__name__}:{custom.example_body.__name__}"
+_TINY_VIT = PretrainedSettings(body="test_vit", weights="random", size=64, interpolation="bicubic")
 _FAMILIES = (
     Family(MLPSettings(), mlp.build),
     Family(SimpleCNNSettings(), simple_cnn.build),
@@ -50,6 +56,7 @@ _FAMILIES = (
     Family(ResNetSettings(name="resnet56"), resnet.build),
     Family(WideResNetSettings(), wide_resnet.build),
     Family(SpeedNetSettings(), speed_net.build),
+    Family(_TINY_VIT, _pretrained),
     Family(CustomSettings(target=_EXAMPLE_TARGET, features=32), custom.build),
 )
 _REGISTRY: dict[str, Family] = {family.example.name: family for family in _FAMILIES}
@@ -65,11 +72,37 @@ def example_settings() -> tuple[ModelSettings, ...]:
     return tuple(family.example for family in _FAMILIES)
 
 
+def resolved(settings: ModelSettings) -> ModelSettings:
+    """The same choice with all that a file of weights adds to it filled in; others than pretrained ones as they are.
+
+    Raises
+    ------
+    ModelError, CheckpointError : the weights are not here, are others than the settings say, or cannot be read.
+    """
+    return pretrained.resolve(settings) if isinstance(settings, PretrainedSettings) else settings
+
+
 def build(settings: ModelSettings, spec: InputSpec, *, seed: int = 0) -> Classifier:
-    """Build the network that `settings` choose for the pixels and classes of `spec`.
+    """Build the network that `settings` choose for the pixels and classes of `spec`, ready to be trained.
 
     The weights are made on the CPU from `seed` alone, the same on every machine with the same version of
-    PyTorch; the global random state and that of any GPU stay as they were.
+    PyTorch; those of pretrained bodies are then loaded. The global random state and that of any GPU stay as they were.
+
+    Raises
+    ------
+    ModelError : the name is not registered, or the settings do not fit the input; or as `resolved`.
+    """
+    settings = resolved(settings)
+    model = skeleton(settings, spec, seed=seed)
+    if isinstance(settings, PretrainedSettings):
+        pretrained.fill(model, settings)
+    return model
+
+
+def skeleton(settings: ModelSettings, spec: InputSpec, *, seed: int = 0) -> Classifier:
+    """The same with random weights even where `settings`, which must be resolved, name pretrained ones.
+
+    For those who load all weights from a checkpoint, and need no other file for it.
 
     Raises
     ------

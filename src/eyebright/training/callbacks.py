@@ -33,6 +33,10 @@ class Moment:
     seconds: float
 
 
+class Pruned(Exception):  # noqa: N818 (it is no error)
+    """Raised by a watcher: the training is not worth its time any more. Its run says so, and could be resumed."""
+
+
 class Callback:
     """Does nothing; a watcher overrides what it wants to know."""
 

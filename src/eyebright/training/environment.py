@@ -18,8 +18,8 @@ from eyebright.core.processor import available_threads, processor_name
 _PACKAGES = ("eyebright", "torch", "numpy", "pillow", "scikit-learn")
 
 
-def describe(plan: Plan) -> dict[str, str]:
-    """Versions, machine, precision, command, git commit and time, as text."""
+def describe(plan: Plan, processes: int = 1) -> dict[str, str]:
+    """Versions, machine, precision, processes, command, git commit and time, as text."""
     versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
     return versions | {
         "python": platform.python_version(),

@@ -18,11 +18,12 @@ from eyebright.core.recipe import Recipe
 from eyebright.core.settings.optimizer import learning_rates
 from eyebright.data.batches import Batch, Batches
 from eyebright.data.image_set import ImageSet
-from eyebright.evaluation.predict import predict
 from eyebright.models import weights
 from eyebright.training import checkpoint, freezing, progressive, schedules
 from eyebright.training.callbacks import Callback, Moment
 from eyebright.training.checkpoint import Trained
+from eyebright.training.distributed import ALONE, World
+from eyebright.training.feature_cache import CachedFeatures, FeatureBatches
 from eyebright.training.interrupt import Interrupt
 from eyebright.training.run import EpochRecord, Run
 
@@ -44,16 +45,20 @@ class Job:
     class_weights : (K,) float32, or None.
     callbacks : watchers.
     interrupt : whether the user asked to stop.
+    features : of a body that never learns, where they were computed once; then `batches` holds them too.
+    world : the processes that train together.
     """
 
     recipe: Recipe
     run: Run
     plan: Plan
-    batches: Batches
+    batches: Batches | FeatureBatches
     validation: ImageSet
     class_weights: Tensor | None
     callbacks: Sequence[Callback]
     interrupt: Interrupt
+    features: CachedFeatures | None = None
+    world: World = ALONE
 
 
 def train(job: Job, trained: Trained) -> None:
@@ -72,23 +77,25 @@ def train(job: Job, trained: Trained) -> None:
         trained.model.train()
         for batch in job.batches.epoch(epoch, start=position.batch):
             loss, correct = _step(job, trained, batch)
-            tally.count(loss, correct, len(batch.labels))
+            tally.count(loss, correct, batch.counted)
             whole_step = position.batch % settings.accumulate == 0
             if whole_step and position.batch < len(job.batches) and tally.checkpoint_due():
                 tally.fetch()
-                checkpoint.save(trained, job.run.last_checkpoint)
-                if job.interrupt.requested:
+                if job.world.first:
+                    checkpoint.save(trained, job.run.last_checkpoint)
+                if tally.stopping:
                     raise KeyboardInterrupt
         tally.fetch()
         record = _judge(job, trained, tally)
         position.begin_epoch()
         position.epoch += 1
         position.history.append(record)
-        job.run.save_history(position.history)
-        checkpoint.save(trained, job.run.last_checkpoint)
+        if job.world.first:
+            job.run.save_history(position.history)
+            checkpoint.save(trained, job.run.last_checkpoint)
         for callback in job.callbacks:
             callback.epoch_done(record)
-        if job.interrupt.requested and position.epoch < settings.epochs:
+        if job.world.any(job.interrupt.requested) and position.epoch < settings.epochs:
             raise KeyboardInterrupt
 
 
@@ -102,10 +109,13 @@ def _step(job: Job, trained: Trained, batch: Batch) -> tuple[Tensor, Tensor]:
     position, settings = trained.position, job.recipe.training
     number, accumulate = position.batch, settings.accumulate
     steps_per_epoch = math.ceil(len(job.batches) / accumulate)
-    step = position.epoch * steps_per_epoch + number // accumulate
-    torch.manual_seed(torch_seed("dropout", job.recipe.seed, position.epoch, number))
-    done = step / (settings.epochs * steps_per_epoch)
-    freezing.freeze(trained.model, settings.freeze, done)
+    step, steps = position.epoch * steps_per_epoch + number // accumulate, settings.epochs * steps_per_epoch
+    torch.manual_seed(torch_seed("dropout", job.recipe.seed, position.epoch, number, *job.world.draws))
+    done = step / steps
+    freezing.freeze(trained.model, settings, done)
+    if freezing.changes(settings, (step - 1) / steps, done):
+        # A frozen stage normalises by its running statistics, which were each process's own.
+        job.world.align(trained.model)
     scale = progressive.scale_at(settings.progressive, done)
     images = progressive.shrunk(batch.images, scale, job.plan.memory_format)
     with job.plan.autocast():
@@ -118,13 +128,14 @@ def _step(job: Job, trained: Trained, batch: Batch) -> tuple[Tensor, Tensor]:
             reduction="none",  # torch's weighted mean would divide by the weights of the batch and undo them
         )
         loss = losses.mean()
-    scaled = trained.scaler.scale(loss * _share(job, number, len(batch.labels)))
+    scaled = trained.scaler.scale(loss * _share(job, number, batch.counted))
     scaled.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     position.batch += 1
     if position.batch % accumulate == 0 or position.batch == len(job.batches):
-        lr_factor = schedules.factor(job.recipe.schedule, step, settings.epochs * steps_per_epoch, steps_per_epoch)
+        lr_factor = schedules.factor(job.recipe.schedule, step, steps, steps_per_epoch)
         for group in trained.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * lr_factor
+        job.world.sum_gradients(trained.model)
         if settings.clip_norm:
             trained.scaler.unscale_(trained.optimizer)
             torch.nn.utils.clip_grad_norm_(trained.model.parameters(), settings.clip_norm)
@@ -138,7 +149,7 @@ def _step(job: Job, trained: Trained, batch: Batch) -> tuple[Tensor, Tensor]:
 
 
 def _share(job: Job, number: int, images: int) -> float:
-    """The weight of a batch among those that are accumulated into one step; together they weigh 1."""
+    """The weight of images of a batch among those that make one step, in all processes; together they weigh 1."""
     accumulate = job.recipe.training.accumulate
     first = number // accumulate * accumulate
     last = min(first + accumulate, len(job.batches)) - 1
@@ -157,7 +168,9 @@ def _judge(job: Job, trained: Trained, tally: _Tally) -> EpochRecord:
     }
     score = float(position.epoch)  # without validation images the last model is the one to keep
     if len(job.validation):
-        said = predict(trained.judged, job.validation, batch_size=2 * job.recipe.training.batch_size, plan=job.plan)
+        job.world.align(trained.judged)  # running statistics of norms are each process's own
+        ask = job.features.predict if job.features else job.world.predict
+        said = ask(trained.judged, job.validation, batch_size=2 * job.recipe.training.batch_size, plan=job.plan)
         losses = F.cross_entropy(torch.from_numpy(said.logits), torch.from_numpy(said.labels))
         if not math.isfinite(losses):
             raise tally.diverged(float(losses), "on the validation images")
@@ -167,9 +180,11 @@ def _judge(job: Job, trained: Trained, tally: _Tally) -> EpochRecord:
         score = -monitored if job.recipe.training.monitor == "loss" else monitored
     tally.stop()
     record["seconds"] = position.epoch_seconds
+    score = job.world.agreed(score)  # other threads may sum in another order
     if position.best_score is None or score > position.best_score:
         position.best_score, position.best_epoch = score, position.epoch + 1
-        weights.save(trained.judged, job.run.best_checkpoint, {"epoch": str(position.epoch + 1)})
+        if job.world.first:
+            weights.save(trained.judged, job.run.best_checkpoint, {"epoch": str(position.epoch + 1)})
     return record
 
 
@@ -183,6 +198,7 @@ class _Tally:
         self.every = 1 if job.plan.device.type == "cpu" else _FETCH_EVERY
         self.begun = self.lap = self.saved = time.perf_counter()
         self.images = 0
+        self.due = self.stopping = False
 
     def count(self, loss: Tensor, correct: Tensor, images: int) -> None:
         """Take note of a batch."""
@@ -194,14 +210,14 @@ class _Tally:
         """Bring the counts to the CPU, refuse a diverged loss, tell the watchers."""
         position = self.position
         first = position.batch - len(self.pending) + 1
-        for number, (loss, correct, images) in enumerate(self.pending, start=first):
-            value = loss.item()
-            if not value <= _DIVERGED * math.log(max(2, len(self.job.batches.image_set.classes))):
-                raise self.diverged(value, f"batch {number}")
-            position.loss_sum += value * images
+        for number, (loss_sum, correct, images) in enumerate(self._counts(), start=first):
+            loss = loss_sum / images
+            if not loss <= _DIVERGED * math.log(max(2, len(self.job.batches.image_set.classes))):
+                raise self.diverged(loss, f"batch {number}")
+            position.loss_sum += loss_sum
             position.correct += int(correct)
-            position.seen += images
-            self.images += images
+            position.seen += int(images)
+            self.images += int(images)
         if not self.pending:
             return
         self.pending.clear()
@@ -226,12 +242,33 @@ class _Tally:
         self.lap = now
 
     def checkpoint_due(self) -> bool:
-        """Whether the last checkpoint is old enough, or the user wants to stop."""
-        now = time.perf_counter()
-        if not self.job.interrupt.requested and now - self.saved < self.job.recipe.training.checkpoint_seconds:
-            return False
-        self.saved = now
-        return True
+        """Whether the last checkpoint is old enough, or the user wants to stop; of several processes, at the fetch."""
+        if self.job.world.size == 1:
+            self._look()
+        if self.due:
+            self.saved = time.perf_counter()
+        return self.due
+
+    def _look(self) -> None:
+        self.stopping = self.job.interrupt.requested
+        late = time.perf_counter() - self.saved >= self.job.recipe.training.checkpoint_seconds
+        self.due = self.stopping or late
+
+    def _counts(self) -> list[list[float]]:
+        """Sum of the losses, correct images and images of each pending batch, over all processes.
+
+        The same message tells these what each of them has seen: the time, or a wish to stop.
+        """
+        counts = [
+            [loss.item() * images, correct.item(), images] if images else [0.0, 0, 0]
+            for loss, correct, images in self.pending
+        ]
+        self._look()
+        if self.job.world.size == 1:
+            return counts
+        *counts, (due, stopping, _) = self.job.world.sums([*counts, [self.due, self.stopping, 0]])
+        self.due, self.stopping = due > 0, stopping > 0
+        return counts
 
     def diverged(self, loss: float, place: str) -> DivergedError:
         """The error for a loss from which training does not come back."""

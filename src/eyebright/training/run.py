@@ -35,7 +35,7 @@ from eyebright.evaluation.scores import Scores
 from eyebright.models import weights
 from eyebright.models.classifier import Classifier
 
-Status = Literal["running", "finished", "interrupted", "failed"]
+Status = Literal["running", "finished", "interrupted", "pruned", "failed"]
 EpochRecord = dict[str, float]
 
 
@@ -192,6 +192,17 @@ class Run:
     def set_status(self, status: Status) -> None:
         """Say where the training stands."""
         write_json(self.path / "run.json", self._about() | {"status": status})
+
+    def replan(self, epochs: int, why: str) -> Run:
+        """Give what is left of the training another number of epochs, and keep a note of it in the environment.
+
+        Returns the run as it is then. Its recipe says where the training goes, and no more how it came here.
+        """
+        note = f"{epochs} instead of {self.recipe.training.epochs} epochs from epoch {len(self.history) + 1} on, {why}"
+        notes = "; ".join(filter(None, [self.environment.get("replanned"), note]))
+        write_json(self.path / "run.json", self._about() | {"environment": self.environment | {"replanned": notes}})
+        write_text(self.path / "recipe.yaml", self.recipe.replace(epochs=epochs).to_yaml())
+        return Run(self.path, self.trusted)
 
     def check_trust(self) -> None:
         """Refuse to run code that an untrusted folder names.

@@ -18,9 +18,17 @@ _SMALL = 40
 
 @dataclasses.dataclass(frozen=True)
 class Suggestion:
-    """A recipe and the reason for it, as a sentence."""
+    """A recipe for images.
+
+    Attributes
+    ----------
+    recipe : its name.
+    seen : what the images are.
+    reason : of the choice, a sentence.
+    """
 
     recipe: str
+    seen: str
     reason: str
 
 
@@ -39,8 +47,9 @@ def suggest(path: Path) -> Suggestion:
     side = statistics.median(min(header.height, header.width) for header in headers)
     seen = f"{len(files.names):,} images, {side:.0f} pixels on the shorter side (median of {len(headers)})"
     if side <= _SMALL:
-        return Suggestion("folder/small", f"{seen}: small images, used at 32 pixels.")
-    return Suggestion("folder/photos", f"{seen}: photographs, resized to 96 pixels; data.size=... changes that.")
+        return Suggestion("folder/small", seen, f"{seen}: small images, used at 32 pixels.")
+    changed = "photographs, resized to 96 pixels; data.size=... changes that."
+    return Suggestion("folder/photos", seen, f"{seen}: {changed}")
 
 
 def _peek(files: ImageFiles, name: str) -> Header | None:

@@ -10,6 +10,7 @@ from rich.console import Console
 from eyebright.core.device import Plan
 from eyebright.core.recipe import Recipe
 from eyebright.data.image_set import Splits
+from eyebright.training import distributed, feature_cache
 from eyebright.training.callbacks import Callback, Moment
 from eyebright.training.measure.duration import Costs, Duration, in_words, remaining
 from eyebright.training.measure.pace import Pace
@@ -55,12 +56,13 @@ class Forecast(Callback):
         model, images = untrained(run.recipe, self.splits.train), self.splits.train
         validation = prediction_speed(run.recipe, model, images, plan, "one", _ASKING)
         judging = prediction_speed(run.recipe, model, images, in_float32(plan), run.recipe.training.views, _ASKING)
+        processes = distributed.current().size  # each is asked about its share
         self._known = _Known(
             recipe=run.recipe,
             resumed=run.last_checkpoint.is_file(),
             flops={phase: training_flops(model, phase) for phase in phases(run.recipe.training)},
-            validated_image=1 / validation.median,
-            judged_image=1 / judging.median,
+            validated_image=0.0 if feature_cache.applies(run.recipe) else 1 / validation.median / processes,
+            judged_image=1 / judging.median / processes,
         )
 
     def batch_done(self, moment: Moment) -> None:

@@ -25,7 +25,8 @@ from eyebright.data.progress import Progress
 from eyebright.evaluation.predict import predict
 from eyebright.models.classifier import Classifier
 from eyebright.models.profile import profile
-from eyebright.models.registry import build
+from eyebright.models.registry import resolved, skeleton
+from eyebright.training import feature_cache
 from eyebright.training.callbacks import Callback, Moment
 from eyebright.training.fit import fit, plan_of, training_batches
 from eyebright.training.measure.duration import Costs, Duration, remaining
@@ -137,7 +138,9 @@ def measure_recipe(
         if progress is not None:
             progress(what, done, total)
 
+    recipe = dataclasses.replace(recipe, model=resolved(recipe.model))
     plan, images = plan_of(recipe), splits.train
+    passes = feature_cache.passes(recipe) / recipe.training.epochs  # an epoch, through the whole model
     tell("data loader", 0)
     loader = _loader_speed(recipe, images, plan, effort)
     trial = _trial_splits(recipe, splits, loader)
@@ -151,9 +154,9 @@ def measure_recipe(
     tell("judging", total - 1)
     judging = prediction_speed(recipe, model, images, in_float32(plan), recipe.training.views, effort)
     costs = Costs(
-        image=lambda phase: 1 / paces[phase].images_per_second().median,
+        image=lambda phase: passes / paces[phase].images_per_second().median,
         epoch_end=statistics.mean(pace.end_seconds(0.0) for pace in paces.values())
-        + len(splits.validation) / inference.median,
+        + min(1.0, passes) * len(splits.validation) / inference.median,
         judged_image=1 / judging.median,
     )
     return RecipeSpeed(
@@ -181,10 +184,10 @@ def in_float32(plan: Plan) -> Plan:
 
 
 def untrained(recipe: Recipe, images: ImageSet) -> Classifier:
-    """A model of the recipe for `images`, as fast as a trained one."""
+    """A model of the recipe, which must be resolved, for `images`: as fast as a trained one."""
     height, width, channels = images.shape
     spec = InputSpec(height, width, channels, (0.5,) * channels, (0.25,) * channels, images.classes)
-    return build(recipe.model, spec)
+    return skeleton(recipe.model, spec)
 
 
 def prediction_speed(
@@ -229,7 +232,7 @@ def _trial_splits(recipe: Recipe, splits: Splits, loader: Measurement) -> Splits
 
 def _trial(recipe: Recipe, splits: Splits, effort: Effort) -> Pace:
     """Train until the pace is known, in a folder that vanishes."""
-    endless = recipe.replace(epochs=_ENDLESS, patience=None)
+    endless = recipe.replace(epochs=_ENDLESS, patience=None, cache_features=False)
     watch = _Stopwatch(effort)
     with tempfile.TemporaryDirectory(prefix="eyebright-") as folder, contextlib.suppress(_EnoughError):
         fit(endless, splits, folder=Path(folder) / "trial", callbacks=[watch])
