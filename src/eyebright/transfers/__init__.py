@@ -1,0 +1,1 @@
+"""What a trained model carries over to other data."""
