@@ -10,15 +10,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from eyebright.core.errors import MissingExtraError
-from eyebright.reporting.figures import confusion_png, curves_png
+from eyebright.reporting.figures import confusion, curves, write_png
 
 from .conftest import ANIMALS, history
 
 
-def pixels(path: Path) -> NDArray[np.uint8]:
-    with Image.open(path) as image:
-        assert image.format == "PNG"
-        return np.asarray(image.convert("RGB"))
+def pixels(picture: Image.Image) -> NDArray[np.uint8]:
+    assert picture.mode == "RGB"
+    return np.asarray(picture)
 
 
 def has(picture: NDArray[np.uint8], colour: tuple[int, int, int]) -> int:
@@ -29,31 +28,27 @@ def has(picture: NDArray[np.uint8], colour: tuple[int, int, int]) -> int:
 TRAIN, VALIDATION = (0x76, 0x7C, 0x85), (0x00, 0x72, 0xB2)
 
 
-def test_curves_of_both_splits(tmp_path: Path) -> None:
-    path = curves_png(history(6), tmp_path / "curves.png", best=2)
-    assert path == tmp_path / "curves.png"
-    picture = pixels(path)
+def test_curves_of_both_splits() -> None:
+    picture = pixels(curves(history(6), best=2))
     assert picture.shape[1] > 1200
     assert has(picture, TRAIN) > 1000
     assert has(picture, VALIDATION) > 1000
 
 
-def test_curves_without_validation(tmp_path: Path) -> None:
-    empty, dot, short = (
-        pixels(curves_png(history(epochs, validation=False), tmp_path / "curves.png")) for epochs in (0, 1, 3)
-    )
+def test_curves_without_validation() -> None:
+    empty, dot, short = (pixels(curves(history(epochs, validation=False))) for epochs in (0, 1, 3))
     assert has(empty, VALIDATION) == has(dot, VALIDATION) == has(short, VALIDATION) == 0
     assert has(empty, TRAIN) + 100 < has(dot, TRAIN) < has(short, TRAIN) - 100  # the empty one has grey letters
 
 
-def test_curves_with_values_that_are_not_finite(tmp_path: Path) -> None:
+def test_curves_with_values_that_are_not_finite() -> None:
     records = [record | {"train_loss": float("nan")} for record in history(3)]
-    assert has(pixels(curves_png(records, tmp_path / "curves.png")), VALIDATION) > 500
+    assert has(pixels(curves(records)), VALIDATION) > 500
 
 
-def test_confusion_is_dark_where_the_share_is_large(tmp_path: Path) -> None:
+def test_confusion_is_dark_where_the_share_is_large() -> None:
     matrix = np.array([[0, 10], [0, 1000]])
-    picture = pixels(confusion_png(matrix, ("a", "b"), tmp_path / "confusion.png"))
+    picture = pixels(confusion(matrix, ("a", "b")))
     dark = picture.sum(axis=2) < 330
     columns = np.flatnonzero(dark.mean(axis=0) > 0.5)  # the second column is dark in both rows
     assert len(columns) > 100
@@ -61,34 +56,41 @@ def test_confusion_is_dark_where_the_share_is_large(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("k", [1, 2, 10, 26, 100])
-def test_confusion_of_any_size(k: int, tmp_path: Path) -> None:
+def test_confusion_of_any_size(k: int) -> None:
     matrix = np.eye(k, dtype=np.int64) * 9
     matrix[0, -1] += 1
     names = [f"class {position}" for position in range(k)]
-    picture = pixels(confusion_png(matrix, names, tmp_path / "confusion.png"))
+    picture = pixels(confusion(matrix, names))
     assert min(picture.shape[:2]) > 500
     assert max(picture.shape[:2]) < 4000
     assert picture.std() > 10
 
 
-def test_a_class_without_images_and_names_with_signs(tmp_path: Path) -> None:
+def test_a_class_without_images_and_names_with_signs() -> None:
     matrix = np.array([[3, 1, 0], [0, 0, 0], [0, 0, 2]])
-    assert confusion_png(matrix, ("$5$ and ^", "_x_", "<b>"), tmp_path / "confusion.png").stat().st_size > 5000
+    assert pixels(confusion(matrix, ("$5$ and ^", "_x_", "<b>"))).std() > 10
 
 
-def test_without_matplotlib_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_written_as_png(tmp_path: Path) -> None:
+    picture = curves(history(2))
+    path = write_png(picture, tmp_path / "folder" / "curves.png")
+    assert path == tmp_path / "folder" / "curves.png"
+    with Image.open(path) as read:
+        assert (read.format, read.tobytes()) == ("PNG", picture.tobytes())
+
+
+def test_without_matplotlib_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'eyebright\[report\]'"):
-        curves_png(history(2), tmp_path / "curves.png")
+        curves(history(2))
     with pytest.raises(MissingExtraError, match=r"pip install 'eyebright\[report\]'"):
-        confusion_png(np.eye(4, dtype=np.int64), ANIMALS, tmp_path / "confusion.png")
-    assert list(tmp_path.iterdir()) == []
+        confusion(np.eye(4, dtype=np.int64), ANIMALS)
 
 
-def test_leaves_pyplot_alone(tmp_path: Path) -> None:
+def test_leaves_pyplot_alone() -> None:
     code = (
-        "import sys, numpy; from eyebright.reporting.figures import confusion_png; "
-        f"confusion_png(numpy.eye(2, dtype=int), ('a', 'b'), {str(tmp_path / 'x.png')!r}); "
+        "import sys, numpy; from eyebright.reporting.figures import confusion; "
+        "confusion(numpy.eye(2, dtype=int), ('a', 'b')); "
         "print('matplotlib.pyplot' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 import eyebright
-from eyebright.core.errors import MissingExtraError
+from eyebright.core.errors import MissingExtraError, RunError
 from eyebright.core.recipe import recipe
 from eyebright.core.settings.data import DataSettings
 from eyebright.data.image_set import BadImage, ImageSet, ImageStore, Splits
@@ -51,6 +51,17 @@ def test_headline_is_the_test_accuracy_with_its_interval(run: FakeRun) -> None:
     assert f"95 % interval {100 * accuracy.low:.1f} \u2013 {100 * accuracy.high:.1f} %" in text
     (title,) = read(found.html()).said("title")[:1]
     assert title.startswith(f"animals/first: {100 * accuracy.value:.1f} % test accuracy")
+
+
+def test_curves_and_confusion_matrix_are_pictures_too(run: FakeRun, tmp_path: Path) -> None:
+    found = report(run)
+    written = found.write_figures(tmp_path)
+    assert [path.name for path in written] == ["curves.png", "confusion_matrix.png"]
+    for path, picture in zip(written, (found.curves(), found.confusion_matrix()), strict=True):
+        with Image.open(path) as image:
+            assert image.tobytes() == picture.tobytes()
+    with pytest.raises(RunError, match="was not judged yet"):
+        report(fake_run(splits=())).confusion_matrix()
 
 
 def test_gap_is_that_of_the_best_epoch(run: FakeRun) -> None:
@@ -383,3 +394,10 @@ def test_only_one_script_may_run(run: FakeRun) -> None:
     (script,) = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
     assert base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() == allowed
     assert script.startswith('"use strict";')
+
+
+def test_transforms_of_other_libraries_are_called_by_their_names() -> None:
+    run = fake_run()
+    entries = [{"_target_": "albumentations.Rotate", "limit": 15}, {"_target_": "albumentations.CoarseDropout"}]
+    turned = run.recipe.replace(**{"augment.pipeline": entries})
+    assert "pipeline (Rotate, CoarseDropout)" in text_of(page(dataclasses.replace(run, recipe=turned)))

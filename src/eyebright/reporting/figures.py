@@ -1,7 +1,8 @@
-"""Learning curves and confusion matrix as PNG, for slides and for folders without a browser."""
+"""Learning curves and confusion matrix as pictures, for notebooks, slides and folders without a browser."""
 
 from __future__ import annotations
 
+import io
 import math
 import warnings
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from eyebright.core.errors import MissingExtraError
 from eyebright.core.files import atomic_path
@@ -25,13 +27,12 @@ _LABEL_SHARE = 0.07  # of the height of the axes that a label takes
 _COUNTED_CLASSES = 25  # a matrix of more classes has no room for numbers
 
 
-def curves_png(history: Sequence[Mapping[str, float]], path: str | Path, *, best: int | None = None) -> Path:
+def curves(history: Sequence[Mapping[str, float]], *, best: int | None = None) -> Image.Image:
     """Draw loss and accuracy over the epochs, of training and, where there is one, of validation.
 
     Parameters
     ----------
     history : a record an epoch, as `Run.history`.
-    path : where to write; replaced atomically.
     best : position in `history` of the epoch to mark.
 
     Raises
@@ -64,10 +65,10 @@ def curves_png(history: Sequence[Mapping[str, float]], path: str | Path, *, best
             )
         if quantity == "accuracy":
             axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g}%")
-    return _save(figure, path)
+    return _picture(figure)
 
 
-def confusion_png(matrix: NDArray[np.int64], classes: Sequence[str], path: str | Path) -> Path:
+def confusion(matrix: NDArray[np.int64], classes: Sequence[str]) -> Image.Image:
     """Draw a confusion matrix (K, K), rows are the true classes; colour is the share of the row.
 
     Up to 25 classes have their counts written in.
@@ -97,7 +98,19 @@ def confusion_png(matrix: NDArray[np.int64], classes: Sequence[str], path: str |
         for row, column in zip(*np.nonzero(matrix), strict=True):
             colour = "white" if shares[row, column] > 0.4 else _INK
             axes.text(column, row, f"{matrix[row, column]}", ha="center", va="center", fontsize=8, color=colour)
-    return _save(figure, path)
+    return _picture(figure)
+
+
+def write_png(picture: Image.Image, path: Path) -> Path:
+    """Write a picture to `path`, atomically.
+
+    Raises
+    ------
+    StorageError : the disk refuses.
+    """
+    with atomic_path(path) as temporary:
+        picture.save(temporary, "PNG", dpi=(_DPI, _DPI))
+    return path
 
 
 def _curves(axes: Axes, history: Sequence[Mapping[str, float]], quantity: str) -> None:
@@ -144,10 +157,10 @@ def _clean(axes: Axes) -> None:
     axes.tick_params(length=0, colors=_QUIET, labelsize=9)
 
 
-def _save(figure: Figure, path: str | Path) -> Path:
-    written = Path(path)
-    with atomic_path(written) as temporary, warnings.catch_warnings():
+def _picture(figure: Figure) -> Image.Image:
+    content = io.BytesIO()
+    with warnings.catch_warnings():
         # A class name in a script that the font lacks is drawn as boxes; the report shows it right.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure.savefig(temporary, format="png", dpi=_DPI, bbox_inches="tight", pad_inches=0.15)
-    return written
+        figure.savefig(content, format="png", dpi=_DPI, bbox_inches="tight", pad_inches=0.15)
+    return Image.open(content).convert("RGB")

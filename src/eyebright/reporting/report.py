@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, final
 
+from eyebright.core.errors import RunError
 from eyebright.core.files import write_text
 from eyebright.core.recipe import Recipe
 from eyebright.evaluation.confidence import ConfidenceBin, OperatingPoint, operating_points, reliability
@@ -18,11 +19,12 @@ from eyebright.evaluation.predictions import Predictions
 from eyebright.evaluation.score import Score
 from eyebright.evaluation.scores import Scores
 from eyebright.insight.findings import Findings
-from eyebright.reporting import report_content
-from eyebright.reporting.figures import confusion_png, curves_png
+from eyebright.reporting import figures, report_content
 from eyebright.reporting.render import render
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from eyebright.audit.case import Remark
 
 Split = Literal["train", "validation", "test"]
@@ -127,11 +129,32 @@ class Report:
         """
         written = []
         if self.history:
-            written.append(curves_png(self.history, Path(folder) / "curves.png", best=self.best))
+            written.append(figures.write_png(self.curves(), Path(folder) / "curves.png"))
         if self.judged:
-            scores = self.scores[self.judged]
-            written.append(confusion_png(scores.confusion, scores.classes, Path(folder) / "confusion_matrix.png"))
+            written.append(figures.write_png(self.confusion_matrix(), Path(folder) / "confusion_matrix.png"))
         return written
+
+    def curves(self) -> Image.Image:
+        """Loss and accuracy over the epochs, the kept one marked.
+
+        Raises
+        ------
+        MissingExtraError : Matplotlib is not installed.
+        """
+        return figures.curves(self.history, best=self.best)
+
+    def confusion_matrix(self) -> Image.Image:
+        """Which class was taken for which, on the judged images.
+
+        Raises
+        ------
+        RunError : no images were judged yet.
+        MissingExtraError : Matplotlib is not installed.
+        """
+        if not self.judged:
+            raise RunError(f"a run of {self.recipe.name} was not judged yet.", "Judge it: eyebright evaluate RUN")
+        scores = self.scores[self.judged]
+        return figures.confusion(scores.confusion, scores.classes)
 
 
 def report(run: RunLike, findings: Findings | None = None) -> Report:

@@ -116,6 +116,8 @@ def _value(value: Any) -> str:
         return "on" if value else "off"
     if isinstance(value, (list, tuple)):
         return f"({', '.join(map(_value, value))})"
+    if isinstance(value, dict) and "_target_" in value:
+        return str(value["_target_"]).rpartition(".")[2]
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

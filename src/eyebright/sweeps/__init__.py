@@ -1,0 +1,1 @@
+"""Choosing settings: grids and searches over recipes."""
