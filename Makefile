@@ -51,6 +51,9 @@ bench: $(INSTALLED) $(DATA)
 	$(BIN)/python benchmarks/speed_record.py
 	$(BIN)/python benchmarks/image_folder.py
 	$(BIN)/python benchmarks/index_scale.py
+	$(BIN)/python benchmarks/time_budget.py
+	$(BIN)/python benchmarks/tracking_overhead.py
+	$(BIN)/python benchmarks/distributed.py
 
 # torch first: pip keeps an installed one, so that a CPU build stays a CPU build.
 $(INSTALLED): pyproject.toml constraints.txt

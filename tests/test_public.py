@@ -14,7 +14,7 @@ import eyebright as eb
 
 
 def loaded_after(code: str) -> list[str]:
-    heavy = "{'torch', 'matplotlib', 'sklearn', 'scipy', 'hydra', 'rich', 'PIL', 'numpy'}"
+    heavy = "{'torch', 'matplotlib', 'sklearn', 'scipy', 'hydra', 'rich', 'PIL', 'numpy', 'mlflow', 'tensorboard'}"
     command = [
         sys.executable,
         "-c",

@@ -10,6 +10,7 @@ The public names, in the order in which one walks through them:
     wrong = eb.mistakes(test).most_confident(16)               what it gets wrong, the surest first
     maps = eb.activation_maps(run.model, splits.test[wrong.index])     what spoke for it
     eb.report(run, eb.findings(run, splits)).write("report.html")      one offline page
+    bundle = eb.export(run, "model.onnx", check=splits.test)           ships it, proven equal
 
 They are resolved on first use: importing this package loads neither torch nor matplotlib.
 """
@@ -44,9 +45,12 @@ if TYPE_CHECKING:
     from eyebright.evaluation.predictions import Predictions as Predictions
     from eyebright.evaluation.score import Score as Score
     from eyebright.evaluation.scores import Scores as Scores
+    from eyebright.export.bundle import Bundle as Bundle
+    from eyebright.export.bundle import open_bundle as open_bundle
+    from eyebright.export.certificate import Certificate as Certificate
+    from eyebright.export.write import export as export
     from eyebright.insight.activation_maps import ActivationMaps as ActivationMaps
     from eyebright.insight.activation_maps import activation_maps as activation_maps
-    from eyebright.insight.activation_maps import overlay as overlay
     from eyebright.insight.embedding import embed as embed
     from eyebright.insight.findings import findings as findings
     from eyebright.insight.inside import activity as activity
@@ -56,12 +60,23 @@ if TYPE_CHECKING:
     from eyebright.insight.neighbours import features as features
     from eyebright.insight.neighbours import look_alikes as look_alikes
     from eyebright.insight.neighbours import nearest as nearest
+    from eyebright.insight.overlay import overlay as overlay
     from eyebright.insight.reliance import Reliance as Reliance
     from eyebright.insight.reliance import reliance as reliance
     from eyebright.models.classifier import Classifier as Classifier
+    from eyebright.models.summary import summary as summary
     from eyebright.reporting.report import report as report
     from eyebright.reporting.side_by_side import side_by_side as side_by_side
+    from eyebright.reporting.sweep_report import sweep_report as sweep_report
+    from eyebright.sweeps.standing import Sweep as Sweep
+    from eyebright.sweeps.sweep import resume_sweep as resume_sweep
+    from eyebright.sweeps.sweep import sweep as sweep
+    from eyebright.tables.reproduce import reproduce as reproduce
+    from eyebright.tables.reproduction import Reproduction as Reproduction
     from eyebright.training.callbacks import Callback as Callback
+    from eyebright.training.completion import fit_once as fit_once
+    from eyebright.training.distributed import joined as joined
+    from eyebright.training.fit import build as build
     from eyebright.training.fit import fit as fit
     from eyebright.training.fit import judge as judge
     from eyebright.training.fit import resume as resume
@@ -70,15 +85,23 @@ if TYPE_CHECKING:
     from eyebright.training.progress import ProgressBar as ProgressBar
     from eyebright.training.run import Run as Run
     from eyebright.training.run import runs as runs
+    from eyebright.training.tracking.trackers import publish as publish
+    from eyebright.transfers.result import Transfer as Transfer
+    from eyebright.transfers.transfer import transfer as transfer
 
 # Public name -> module that defines it.
 _HOMES = {
     "recipe": "core.recipe",
     "recipes": "core.recipe",
     "load": "data.load",
+    "build": "training.fit",
+    "summary": "models.summary",
     "fit": "training.fit",
     "resume": "training.fit",
+    "fit_once": "training.completion",
     "judge": "training.fit",
+    "joined": "training.distributed",
+    "publish": "training.tracking.trackers",
     "predict": "evaluation.predict",
     "classify": "evaluation.classify",
     "evaluate": "evaluation.metrics",
@@ -89,7 +112,7 @@ _HOMES = {
     "diagnose": "audit.training_doctor",
     "examine": "audit.training_doctor",
     "activation_maps": "insight.activation_maps",
-    "overlay": "insight.activation_maps",
+    "overlay": "insight.overlay",
     "reliance": "insight.reliance",
     "mistakes": "insight.mistakes",
     "look_alikes": "insight.neighbours",
@@ -100,8 +123,15 @@ _HOMES = {
     "feature_maps": "insight.inside",
     "activity": "insight.inside",
     "findings": "insight.findings",
+    "reproduce": "tables.reproduce",
+    "transfer": "transfers.transfer",
     "report": "reporting.report",
     "side_by_side": "reporting.side_by_side",
+    "export": "export",
+    "open_bundle": "export.bundle",
+    "sweep": "sweeps.sweep",
+    "resume_sweep": "sweeps.sweep",
+    "sweep_report": "reporting.sweep_report",
     "runs": "training.run",
     "sheet": "data.sheet",
     "Recipe": "core.recipe",
@@ -119,8 +149,13 @@ _HOMES = {
     "Scores": "evaluation.scores",
     "ActivationMaps": "insight.activation_maps",
     "Reliance": "insight.reliance",
+    "Sweep": "sweeps.standing",
     "Comparison": "audit.comparison",
     "Remark": "audit.case",
+    "Reproduction": "tables.reproduction",
+    "Transfer": "transfers.result",
+    "Bundle": "export.bundle",
+    "Certificate": "export.certificate",
     "LabelPatch": "data.label_patch",
     "EyebrightError": "core.errors",
 }

@@ -69,7 +69,7 @@ def test_train_leaves_a_run_with_a_report(digits_run: Path) -> None:
     assert (digits_run / "predictions" / "test.safetensors").is_file()
 
 
-def test_runs_lists_it_and_evaluate_finds_the_same_scores(command: Command, digits_run: Path) -> None:  # type: ignore[no-untyped-def]
+def test_runs_lists_it_and_evaluate_finds_the_same_scores(command: Command, digits_run: Path) -> None:
     listed = command("runs", str(digits_run.parent))
     assert str(digits_run) in listed.out.replace("\n", "")
     assert "finished" in listed.out
@@ -79,7 +79,7 @@ def test_runs_lists_it_and_evaluate_finds_the_same_scores(command: Command, digi
     assert json.loads(ran.out) == before
 
 
-def test_predict_prints_a_table_json_and_csv(command: Command, digits_run: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_predict_prints_a_table_json_and_csv(command: Command, digits_run: Path, tmp_path: Path) -> None:
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -97,7 +97,7 @@ def test_predict_prints_a_table_json_and_csv(command: Command, digits_run: Path,
     assert rows[0]["class"] == lines[2]["classes"][0]
 
 
-def test_predict_names_a_bad_image_or_goes_on(command: Command, digits_run: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_predict_names_a_bad_image_or_goes_on(command: Command, digits_run: Path, tmp_path: Path) -> None:
     Image.new("L", (8, 8)).save(tmp_path / "good.png")
     (tmp_path / "bad.jpg").write_text("no image")
     stopped = command("predict", str(digits_run), "bad.jpg", "good.png")
@@ -109,7 +109,7 @@ def test_predict_names_a_bad_image_or_goes_on(command: Command, digits_run: Path
     assert "bad.jpg" in went_on.err
 
 
-def test_a_folder_of_photos_gets_a_recipe_and_its_reason(command: Command, photos: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_folder_of_photos_gets_a_recipe_and_its_reason(command: Command, photos: Path) -> None:
     stopped = command("train", str(photos), "epochs=1")
     assert stopped.code == 2
     assert "recipe folder/small: 49 images, 20 pixels" in stopped.err
@@ -122,7 +122,7 @@ def test_a_folder_of_photos_gets_a_recipe_and_its_reason(command: Command, photo
     assert "broken.jpg" in Path("photos-run/report.html").read_text()
 
 
-def test_a_run_is_judged_where_its_images_have_moved(command: Command, photos: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_run_is_judged_where_its_images_have_moved(command: Command, photos: Path, tmp_path: Path) -> None:
     images = tmp_path / "before"
     shutil.copytree(photos, images)
     (images / "red" / "broken.jpg").unlink()
@@ -134,7 +134,7 @@ def test_a_run_is_judged_where_its_images_have_moved(command: Command, photos: P
     assert command("evaluate", "moved", "--data", str(photos), "--json").code == 2  # other images
 
 
-def test_data_commands(command: Command, photos: Path) -> None:  # type: ignore[no-untyped-def]
+def test_data_commands(command: Command, photos: Path) -> None:
     assert "cifar10" in command("data", "list").out
     info = command("data", "info", str(photos), "on_bad_image=skip")
     assert "left out: red/broken.jpg" in info.out.replace("\n", "")
@@ -146,7 +146,18 @@ def test_data_commands(command: Command, photos: Path) -> None:  # type: ignore[
     assert "freed" in command("data", "cache", "--clear").out
 
 
-def test_recipes_and_models_are_listed(command: Command) -> None:  # type: ignore[no-untyped-def]
+def test_transforms_of_other_libraries_are_shown(command: Command) -> None:
+    shown = command("data", "show", "digits", "--augment", "augment=table_e", "crop=1")
+    assert shown.code == 0, shown.err
+    with Image.open("sheet.png") as sheet:
+        assert sheet.height > 4 * 128  # as they are, the pipeline, the crop, and both
+    entries = "{_target_: albumentations.Rotate, limit: 5}, {_target_: albumentations.Normalize}"
+    turned = command("data", "show", "digits", "--augment", f"augment.pipeline=[{entries}]")
+    assert turned.code == 0, turned.err
+    assert "Normalize at its end left out" in turned.err
+
+
+def test_recipes_and_models_are_listed(command: Command) -> None:
     assert "cifar10/ladder_cnn" in command("recipes").out
     printed = command("recipes", "digits/cnn").out
     Path("mine.yaml").write_text(printed)
@@ -176,10 +187,11 @@ def test_recipes_and_models_are_listed(command: Command) -> None:  # type: ignor
         (["predict", "nowhere", "x.png"], "nowhere is not a run"),
         (["data", "info", "no-such-set"], "no-such-set"),
         (["data", "show", "digits", "--split", "tset"], "Did you mean 'test'?"),
+        (["train", "digits/mlp", "augment.pipeline=[{_target_: os.system, command: ls}]"], "no other code is run"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_mistake_costs_two_lines_and_exit_code_2(command: Command, arguments: list[str], message: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_mistake_costs_two_lines_and_exit_code_2(command: Command, arguments: list[str], message: str) -> None:
     ran = command(*arguments)
     assert ran.code == 2
     assert message in ran.err
@@ -187,7 +199,7 @@ def test_a_mistake_costs_two_lines_and_exit_code_2(command: Command, arguments: 
     assert not list(Path.cwd().glob("runs/**/run.json"))
 
 
-def test_brackets_in_names_are_printed_as_they_are(command: Command, photos: Path) -> None:  # type: ignore[no-untyped-def]
+def test_brackets_in_names_are_printed_as_they_are(command: Command, photos: Path) -> None:
     named = Path("ph [red]")
     shutil.copytree(photos, named, ignore=shutil.ignore_patterns("broken.jpg"))
     (named / "red").rename(named / "[bold]x")
@@ -200,7 +212,7 @@ def test_brackets_in_names_are_printed_as_they_are(command: Command, photos: Pat
     assert "[-y]" in command("predict", "a [run]", str(named)).out
 
 
-def test_one_damaged_run_does_not_hide_the_others(command: Command, digits_run: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_one_damaged_run_does_not_hide_the_others(command: Command, digits_run: Path, tmp_path: Path) -> None:
     for name in ("whole", "broken"):
         shutil.copytree(digits_run, tmp_path / name)
     (tmp_path / "broken" / "history.jsonl").write_text("{")

@@ -80,18 +80,22 @@ def show(
     eyebright data show cifar10
     eyebright data show cifar10 --augment flip=true crop=4 cutout=8
     eyebright data show path/to/photos --augment augment=strong
+    eyebright data show cifar10 --augment augment=table_e
     """
     import numpy as np
 
     from eyebright.core.errors import DataError, nearest
     from eyebright.core.files import atomic_path
     from eyebright.data.sheet import augmentation_sheet, sheet
+    from eyebright.data.transforms import pipeline
 
     recipe, splits = _load(source, overrides, data_root)
     parts = {part.split: part for part in splits}
     if split not in parts:
         raise DataError(f"there is no split {split!r}.", nearest(split, parts))
     images = parts[split]
+    if augment:
+        pipeline.check(recipe.augment.pipeline, images.shape)
     shown = images.take(np.linspace(0, len(images) - 1, min(count, len(images))).astype(np.int64))
     picture = augmentation_sheet(shown, recipe.augment) if augment else sheet(shown)
     with atomic_path(out) as temporary:

@@ -44,8 +44,9 @@ def explain(
 
     from eyebright.core.files import atomic_path
     from eyebright.evaluation.predict import predict
-    from eyebright.insight.activation_maps import activation_maps, overlay
+    from eyebright.insight.activation_maps import activation_maps
     from eyebright.insight.faithfulness import FEWEST
+    from eyebright.insight.overlay import overlay
     from eyebright.training.run import Run
 
     model = Run.open(run, trust=trust).model
@@ -79,8 +80,8 @@ def _loaded(paths: list[str], model: Classifier) -> ImageSet:
     import numpy as np
 
     from eyebright.data.decode import load_image
+    from eyebright.data.image_files import find_images
     from eyebright.data.image_set import ImageSet, ImageStore
-    from eyebright.evaluation.classify import find_images
 
     files = list(itertools.islice(find_images(paths), _MOST + 1))
     if not files:

@@ -19,7 +19,8 @@ from eyebright.core.errors import EyebrightError, RunError
 
 if TYPE_CHECKING:
     from eyebright.data.image_set import Splits
-    from eyebright.evaluation.classify import Answer
+    from eyebright.evaluation.answer import Answer
+    from eyebright.export.bundle import Bundle
     from eyebright.training.run import Run
 
 
@@ -69,9 +70,12 @@ def evaluate(
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(metavar="RUN")],
+    run: Annotated[Path, typer.Argument(metavar="RUN|BUNDLE")],
     images: Annotated[list[str], typer.Argument(metavar="IMAGE|FOLDER...")],
-    top: Annotated[int, typer.Option(min=1, help="Classes to print for each image.")] = 3,
+    top: Annotated[int, typer.Option(min=1, help="Classes to give for each image.")] = 3,
+    out: Annotated[
+        Path | None, typer.Option(help="Table to write (.parquet, .csv, .jsonl), of any number of images.")
+    ] = None,
     form: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.table,
     on_bad_image: Annotated[OnBad, typer.Option(help="Stop at a file that is no image, or go on.")] = OnBad.error,
     trust: Annotated[bool, typer.Option("--trust", help="Run the code that a custom model names.")] = False,
@@ -81,12 +85,41 @@ def predict(
     \b
     eyebright predict runs/digits/cnn/20260101-120000-1a2b photo.jpg holiday/ --top 3
     eyebright predict RUN holiday/ --format csv > answers.csv
+    eyebright predict model.onnx photos/ --out answers.parquet --on-bad-image skip
     """
+    from eyebright.export.bundle import is_bundle, open_bundle
+
+    if is_bundle(run):  # no torch then: the answer is there at once
+        from eyebright.export.bulk import answer_files
+
+        bundle = open_bundle(run)
+        if out is not None:
+            _write_answers(bundle, images, out, top, on_bad_image)
+            return
+        _PRINTERS[form](answer_files(bundle, images, top=top, on_bad_image=on_bad_image.value))
+        return
+    if out is not None:
+        raise RunError(
+            f"--out is for bundles, and {run} is none.", f"Make one: eyebright export {run} model.onnx. Then use that."
+        )
     from eyebright.evaluation.classify import classify
     from eyebright.training.run import Run
 
     answers = classify(Run.open(run, trust=trust).model, images, top=top, on_bad_image=on_bad_image.value)
     _PRINTERS[form](answers)
+
+
+def _write_answers(bundle: Bundle, images: list[str], out: Path, top: int, on_bad_image: OnBad) -> None:
+    from eyebright.export.bulk import predict_files
+
+    with Bar() as bar:
+        found = predict_files(bundle, images, out, top=top, on_bad_image=on_bad_image.value, progress=bar)
+    for problem in found.problems:
+        remarks().print(f"skipped {problem}", soft_wrap=True)
+    if found.unreadable > len(found.problems):
+        remarks().print(f"... and {found.unreadable - len(found.problems):,} more: see the column problem")
+    resumed = f", {found.resumed:,} of them by an earlier call" if found.resumed else ""
+    output().print(f"answers: {out} ({found.images:,} images{resumed}; {found.unreadable:,} skipped)", soft_wrap=True)
 
 
 def report(

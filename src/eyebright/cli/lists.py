@@ -98,7 +98,7 @@ def models(
     """
     from eyebright.core import device
     from eyebright.core.input_spec import InputSpec
-    from eyebright.core.settings.model import CustomSettings
+    from eyebright.core.settings.model import CustomSettings, PretrainedSettings
     from eyebright.models.profile import profile, throughput
     from eyebright.models.registry import build, example_settings
 
@@ -107,8 +107,8 @@ def models(
     plan = device.choose()
     rows: list[dict[str, Any]] = []
     for settings in example_settings():
-        if isinstance(settings, CustomSettings):
-            continue  # what it costs is the user's choice
+        if isinstance(settings, CustomSettings | PretrainedSettings):
+            continue  # what they cost is the user's choice
         try:
             model = build(settings, spec)
         except ModelError as error:  # images too small for this one; the others may fit

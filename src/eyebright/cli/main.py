@@ -7,7 +7,22 @@ import sys
 
 import typer
 
-from eyebright.cli import bench, compare, data, doctor, explain, judge, lists, train
+from eyebright.cli import (
+    bench,
+    compare,
+    data,
+    doctor,
+    explain,
+    export,
+    judge,
+    lists,
+    reproduce,
+    serve,
+    sweep,
+    sync,
+    train,
+    transfer,
+)
 from eyebright.cli.terminal import complain
 from eyebright.core.errors import EyebrightError, StorageError
 
@@ -31,16 +46,22 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("train")(train.train)
+app.command("sweep")(sweep.sweep)
 app.command("evaluate")(judge.evaluate)
 app.command("predict")(judge.predict)
 app.command("explain")(explain.explain)
 app.command("report")(judge.report)
+app.command("export")(export.export)
 app.command("compare")(compare.compare)
 app.command("doctor")(doctor.doctor)
+app.command("reproduce")(reproduce.reproduce)
+app.command("sync")(sync.sync)
+app.command("transfer")(transfer.transfer)
 app.command("runs")(lists.runs)
 app.command("models")(lists.models)
 app.command("recipes")(lists.recipes)
 app.command("bench")(bench.bench)
+app.command("serve")(serve.serve)
 app.add_typer(data.app, name="data")
 
 # Exit codes: 2 as for a wrong option, 130 as a shell reports Ctrl-C.

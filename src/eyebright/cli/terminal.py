@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import warnings
 from typing import TYPE_CHECKING
 
 from eyebright.core.errors import EyebrightError
@@ -35,7 +36,8 @@ def remarks() -> Console:
 
 
 def complain(error: EyebrightError) -> None:
-    """Cause and remedy on standard error."""
+    """Cause and remedy on standard error, though the process was hushed."""
+    remarks().quiet = False
     remarks().print(f"[bold red]error:[/] {_escape(error.cause)}", markup=True, soft_wrap=True)
     if error.remedy:
         remarks().print(error.remedy, soft_wrap=True)
@@ -48,6 +50,13 @@ def show_log() -> None:
     logger = logging.getLogger("eyebright")
     logger.handlers = [handler]
     logger.setLevel(logging.INFO)
+
+
+def hush() -> None:
+    """Print nothing any more: another process of the same training speaks."""
+    output().quiet = remarks().quiet = True
+    logging.getLogger("eyebright").setLevel(logging.CRITICAL)
+    warnings.simplefilter("ignore")
 
 
 class Bar:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eyebright.cli.terminal import Bar, complain, output, remarks, show_log
-from eyebright.core.errors import MissingExtraError, RecipeError
+from eyebright.cli.budget import train_in
+from eyebright.cli.terminal import Bar, complain, hush, output, remarks, show_log
+from eyebright.core.errors import MissingExtraError, RecipeError, TrackingError
 
 if TYPE_CHECKING:
     from eyebright.core.recipe import Recipe
@@ -36,6 +37,9 @@ def train(
     data: Annotated[str | None, typer.Option(help="With --resume: where the images are now.")] = None,
     trust: Annotated[bool, typer.Option("--trust", help="Run the code that a resumed custom model names.")] = False,
     on_bad_image: Annotated[str | None, typer.Option(help="error (default) or skip.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(metavar="N", min=0, help="Choose recipe and epochs so that all is done by then.")
+    ] = None,
 ) -> None:
     """Train a model, judge it on the test images and write a report. Says how long it will take, then how long it took.
 
@@ -43,48 +47,69 @@ def train(
     eyebright train cifar10/regularized_cnn
     eyebright train cifar10/ladder_cnn epochs=5 optimizer.lr=3e-4
     eyebright train path/to/photos
+    eyebright train cifar10 --minutes 5
     eyebright train --resume runs/cifar10/ladder_cnn/20260101-120000-1a2b
+    torchrun --nproc-per-node 2 -m eyebright train cifar10/ladder_cnn
     """
-    from eyebright.training.fit import fit, new_folder
-    from eyebright.training.fit import resume as continue_run
-    from eyebright.training.measure.forecast import Forecast
-    from eyebright.training.progress import ProgressBar
-    from eyebright.training.run import Run
-
     show_log()
     place = {"data.source": data, "data.root": data_root, "data.on_bad_image": on_bad_image}
     changes = {name: value for name, value in place.items() if value is not None}
-    if data and not resume:
-        raise RecipeError("--data is for a run that is resumed.", "Name the images instead: eyebright train FOLDER")
-    if resume:
-        if what or overrides or out:
-            raise RecipeError("--resume continues a run as it was begun.", "Leave recipe, FIELD=VALUE and --out away.")
-        run = Run.open(resume, trust=trust)
-        chosen = run.recipe.replace(**changes)
-    elif what:
-        chosen = _choose(what, overrides or [], changes)
-    else:
-        raise RecipeError("nothing to train.", "Name a recipe or a folder of images; see: eyebright recipes")
-    with Bar() as bar:
-        from eyebright.data.load import load
+    if minutes is not None:
+        if resume or data:
+            raise RecipeError("--minutes plans a training that begins.", "Leave --minutes away; it goes on as planned.")
+        run, splits, scores = train_in(minutes, what, overrides or [], changes, out)
+        _finish(run, splits, scores, images=False)  # they would take their own time
+        return
+    from eyebright.data.load import load
+    from eyebright.training.distributed import joined
+    from eyebright.training.fit import judge, new_folder
+    from eyebright.training.measure.forecast import Forecast
+    from eyebright.training.run import Run
 
-        splits = load(chosen.data, progress=bar)
-    folder = resume or out or new_folder(chosen)
-    forecast = Forecast(splits, remarks())
+    with joined() as world:
+        if not world.first:
+            hush()
+        elif world.size > 1:
+            remarks().print(f"{world.size} processes, each with its share of every batch")
+        if data and not resume:
+            raise RecipeError("--data is for a run that is resumed.", "Name the images instead: eyebright train FOLDER")
+        if resume and (what or overrides or out):
+            raise RecipeError("--resume continues a run as it was begun.", "Leave recipe, FIELD=VALUE and --out away.")
+        begun = Run.open(resume, trust=trust) if resume else None
+        if begun:
+            chosen = begun.recipe.replace(**changes)
+        elif what:
+            chosen = choose(what, overrides or [], changes)
+        else:
+            raise RecipeError("nothing to train.", "Name a recipe or a folder of images; see: eyebright recipes")
+        with world.first_ahead(), Bar() as bar:
+            splits = load(chosen.data, progress=bar)
+        forecast = Forecast(splits, remarks())
+        run = _train(begun, chosen, splits, out or world.agreed(new_folder(chosen)), forecast)
+        scores = judge(run, splits)
+        forecast.judged()
+    if world.first:
+        _finish(run, splits, scores)
+
+
+def _train(begun: Run | None, chosen: Recipe, splits: Splits, folder: Path, forecast: Forecast) -> Run:
+    """A new run in `folder`, or the rest of the one that was begun."""
+    from eyebright.training.fit import fit, resume
+    from eyebright.training.progress import ProgressBar
+
     watchers = (ProgressBar(remarks()), forecast)
     try:
-        if resume:
-            run = continue_run(run, splits, callbacks=watchers)
-        else:
-            run = fit(chosen, splits, folder=folder, callbacks=watchers)
+        if begun:
+            return resume(begun, splits, callbacks=watchers)
+        return fit(chosen, splits, folder=folder, callbacks=watchers)
     except KeyboardInterrupt:
-        if (folder / "run.json").is_file():  # else it had not begun
-            remarks().print(f"stopped. Continue exactly with: eyebright train --resume {folder}", soft_wrap=True)
+        path = begun.path if begun else folder
+        if (path / "run.json").is_file():  # else it had not begun
+            remarks().print(f"stopped. Continue exactly with: eyebright train --resume {path}", soft_wrap=True)
         raise
-    _finish(run, splits, forecast)
 
 
-def _choose(what: str, overrides: list[str], changes: dict[str, Any]) -> Recipe:
+def choose(what: str, overrides: list[str], changes: dict[str, Any]) -> Recipe:
     """A recipe by name or file; for images, the recipe that suits them, saying which and why."""
     from eyebright.core.recipe import recipe, recipes
 
@@ -104,25 +129,36 @@ def _choose(what: str, overrides: list[str], changes: dict[str, Any]) -> Recipe:
     return recipe(what, overrides, **changes)
 
 
-def _finish(run: Run, splits: Splits, forecast: Forecast) -> None:
-    """Judge, print, report."""
+def _finish(run: Run, splits: Splits, scores: dict[str, Scores], *, images: bool = True) -> None:
+    """Print, report."""
     from eyebright.insight.findings import affordable, findings
-    from eyebright.training.fit import judge
 
-    scores = judge(run, splits)
-    forecast.judged()
     score = list(scores.values())[-1]  # test, unless the data has none
     print_confusion(score)
     output().print(str(score), markup=False)
     output().print()
     for each, found in scores.items():
         output().print(f"{each:<10} accuracy {found.accuracy}")
-    if affordable(run, splits):
+    if images and affordable(run, splits):
         with Bar() as bar:
             write_report(run, findings(run, splits, progress=bar))
     else:
         write_report(run)
         output().print(f"images, maps and neighbours: eyebright report {run.path}", soft_wrap=True)
+    _publish(run)
+
+
+def _publish(run: Run) -> None:
+    """Give the tracker, if there is one, what the training ended with. The run is there whether it answers or not."""
+    from eyebright.training.tracking.trackers import publish
+
+    try:
+        place = publish(run)
+    except TrackingError as error:
+        complain(error)
+        return
+    if place:
+        output().print(f"tracked: {place}", soft_wrap=True)
 
 
 def print_confusion(scores: Scores) -> None:

@@ -1,0 +1,1 @@
+"""A bundle over HTTP: REST server and web page."""

@@ -1,0 +1,108 @@
+"""`GuardedProtocol`: uvicorn's connection, with the limits that it lacks.
+
+uvicorn waits for ever for the head and the body of a request, takes heads of any length, and lets any number of
+connections in. Here a request must have arrived within its time, its head is bounded, and a connection too many is
+answered 429 and closed. On a request that arrives whole, as most do, this costs no timer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Literal
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from eyebright.serving.problems import Problem, overloaded
+from eyebright.serving.settings import ServerSettings
+
+_HEAD_BYTES = 64 << 10  # of a request line with its headers; servers commonly allow 8 to 64 KiB
+_REFUSED_SECONDS = 1.0  # that a connection too many has to send something, and so to be told why it is closed
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """One connection.
+
+    Parameters
+    ----------
+    limits : `max_connections`, `header_seconds` and `body_seconds` are used.
+    """
+
+    def __init__(self, *arguments: Any, limits: ServerSettings, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._limits = limits
+        self._too_many = False
+        self._requests = 0
+        self._arriving: Literal["head", "body"] | None = None  # part of the last request that is not complete
+        self._head_bytes = 0
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+        """Begin to wait for a request."""
+        super().connection_made(transport)
+        self._too_many = len(self.connections) > self._limits.max_connections
+        self._wait(_REFUSED_SECONDS if self._too_many else self._limits.header_seconds)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait for nothing any more."""
+        self._wait(None)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take a piece of a request, or several requests."""
+        if self._too_many:
+            self._refuse(overloaded(f"{self._limits.max_connections} connections are open already."))
+            return
+        before = self._requests, self._arriving
+        super().data_received(data)
+        if self.transport.is_closing():
+            return
+        if before != (self._requests, self._arriving):
+            self._head_bytes = 0
+            seconds = {"head": self._limits.header_seconds, "body": self._limits.body_seconds}
+            self._wait(seconds[self._arriving] if self._arriving else None)
+        elif self._arriving == "head":
+            self._head_bytes += len(data)
+            if self._head_bytes > _HEAD_BYTES:
+                cause = f"the head of the request has more than {_HEAD_BYTES:,} bytes."
+                self._refuse(Problem("headers-too-large", cause, "Send fewer or shorter headers."))
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        super().on_message_begin()
+        self._requests += 1
+        self._arriving = "head"
+
+    def on_headers_complete(self) -> None:
+        """Its head is there."""
+        self._arriving = "body"
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Its body is there."""
+        self._arriving = None
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """What is not HTTP."""
+        self._refuse(Problem("bad-request", f"this is not HTTP/1.1: {msg}", "Send a request as HTTP has it."))
+
+    def _wait(self, seconds: float | None) -> None:
+        if self._deadline:
+            self._deadline.cancel()
+        self._deadline = None if seconds is None else self.loop.call_later(seconds, self._give_up)
+
+    def _give_up(self) -> None:
+        answered = self._arriving == "body" and self.cycle.response_complete
+        if self._too_many or answered or not self._arriving:
+            self.transport.close()  # nothing was asked that has no answer yet
+            return
+        cause = f"the {self._arriving} of the request did not arrive in time."
+        self._refuse(Problem("too-slow", cause, "Send it faster."))
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer in the place of the application, and close."""
+        if not self.transport.is_closing():
+            half_answered = self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete
+            if not half_answered:
+                self.transport.write(problem.raw())
+            self.transport.close()
