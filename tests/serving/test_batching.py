@@ -132,7 +132,7 @@ def test_a_full_queue_refuses_and_goes_on() -> None:
     run(judge, work, max_queue=6)
 
 
-def test_the_images_of_a_client_that_gave_up_are_skipped() -> None:
+def test_the_images_of_a_client_that_gave_up_are_forgotten() -> None:
     judge = Judge(held=True)
 
     async def work(batcher: Batcher[str]) -> None:
@@ -141,8 +141,10 @@ def test_the_images_of_a_client_that_gave_up_are_skipped() -> None:
         impatient = asyncio.create_task(batcher.judged(UPLOADS[1:3]))
         patient = asyncio.create_task(batcher.judged(UPLOADS[3:4]))
         await settle()
+        assert batcher.waiting == 3
         impatient.cancel()
         await settle()
+        assert batcher.waiting == 1
         judge.go_on.release(10)
         assert [await each for each in (first, patient)] == [["0"], ["3"]]
 

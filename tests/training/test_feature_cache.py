@@ -37,7 +37,7 @@ def recipe(file: Path, *, augment: dict[str, Any] | None = None, **training: Any
             "data": {"source": "shades"},
             "model": {"name": "pretrained", "body": "test_resnet", "weights": str(file), "size": 32, "dropout": 0.2},
             "augment": augment or {},
-            "optimizer": {"name": "adam", "lr": 0.01},
+            "optimizer": {"name": "adam", "lr": 0.001},
             "training": {"epochs": 2, "batch_size": 32, "unfreeze": [], "threads": 1, "device": "cpu"} | training,
         }
     )

@@ -35,7 +35,7 @@ def recipe(file: str | Path, *, model: dict[str, Any] | None = None, **training:
         {
             "data": {"source": "shades"},
             "model": {"name": "pretrained", "body": "test_resnet", "weights": str(file), "size": 32} | (model or {}),
-            "optimizer": {"name": "sgd", "lr": 0.05},
+            "optimizer": {"name": "sgd", "lr": 0.002},
             "training": {"epochs": 2, "batch_size": 32, "threads": 1, "device": "cpu", "precision": "fp32"} | training,
         }
     )
@@ -73,6 +73,7 @@ def test_a_run_knows_its_weights_and_needs_their_file_no_more(shades: Splits, tm
     assert chosen.sha256 is not None
     assert (chosen.body, chosen.size, chosen.mean) == ("test_resnet", 32, (0.5, 0.5, 0.5))
     assert (spec.height, spec.width, spec.mean, spec.std) == (8, 8, (0.5,) * 3, (0.5,) * 3)  # enlarged in the model
+    assert "timm" in again.environment
     assert judge(again, shades)["test"].accuracy.n == 45
     with pytest.raises(ModelError, match=r"resnet\.safetensors"):  # it cannot be trained anew without
         fit(again.recipe, shades, folder=tmp_path / "other", callbacks=[])
@@ -90,7 +91,8 @@ def test_the_licence_travels_with_the_model(
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "muon"])
 def test_stages_may_begin_to_learn_later(optimizer: str, shades: Splits, tmp_path: Path, file: Path) -> None:
-    chosen = recipe(file, unfreeze={"layer4": 0.25, "layer3": 0.5}).replace(optimizer=optimizer)
+    slow = {"optimizer.head_lr": 1e-4, "optimizer.vector_lr": 1e-4} if optimizer == "muon" else {}
+    chosen = recipe(file, unfreeze={"layer4": 0.25, "layer3": 0.5}).replace(optimizer=optimizer, lr=1e-4, **slow)
     unjudged = Splits(shades.train, shades.validation.take([]), shades.test)
     run = fit(chosen, unjudged, folder=tmp_path / "run", callbacks=[])
     assert moved(run, load_file(file)) == {"layer3", "layer4"}

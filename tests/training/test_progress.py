@@ -47,7 +47,7 @@ def cell(monkeypatch: pytest.MonkeyPatch) -> Output:
     output = Output()
     display = types.SimpleNamespace(DisplayHandle=lambda: output)
     monkeypatch.setitem(sys.modules, "IPython", types.ModuleType("IPython"))
-    monkeypatch.setitem(sys.modules, "IPython.display", display)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
     monkeypatch.setattr(progress, "_CELL_EVERY", 0.0)
     return output
 

@@ -52,7 +52,8 @@ def test_a_recipe_runs_from_a_mirror(
     assert isinstance(chosen, PretrainedSettings)
     path = mirror / f"{chosen.body}.safetensors"
     if not path.exists():
-        save_timm(str(chosen.body), path, **({"img_size": chosen.size} if "vit" in str(chosen.body) else {}))
+        sized: dict[str, Any] = {"img_size": chosen.size} if "vit" in str(chosen.body) else {}
+        save_timm(str(chosen.body), path, **sized)
     few = Splits(shades.train.take(range(16)), shades.validation.take([]), shades.test.take([]))
     run = fit(recipe(name, **(small | changes)), few, folder=tmp_path / "run", callbacks=[])
     trained = run.model

@@ -64,7 +64,7 @@ class Application:
                 await self._start()
             except EyebrightError as error:
                 await send({"type": "lifespan.startup.failed", "message": f"{error.cause} {error.remedy}"})
-                return
+                raise
             await send({"type": "lifespan.startup.complete"})
             await receive()
         await send({"type": "lifespan.shutdown.complete"})
@@ -72,6 +72,7 @@ class Application:
     async def _start(self) -> None:
         settings = self._settings
         key, metrics, budget = Key.read(self._key_file), Metrics(), Budget(settings.max_bytes_held)
+        self._open.callback(metrics.close)
         count = settings.lanes or max(1, available_threads() // settings.workers)
         lanes = self._open.enter_context(ThreadPoolExecutor(count, "lane"))
         explainer = self._open.enter_context(ThreadPoolExecutor(1, "explainer"))

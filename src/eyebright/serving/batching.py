@@ -80,7 +80,11 @@ class Batcher(Generic[Verdict]):
         request = _Request(self._loop.time(), uploads, verdicts, len(uploads), self._loop.create_future())
         self._waiting.extend((request, position) for position in range(len(uploads)))
         self._plan()
-        return await request.done  # a caller that no longer waits cancels it; its images are then skipped
+        try:
+            return await request.done
+        except asyncio.CancelledError:  # whoever no longer waits leaves nothing in the queue, and so in memory
+            self._waiting = deque(image for image in self._waiting if image[0] is not request)
+            raise
 
     def _plan(self) -> None:
         """Begin a batch as soon as that is best."""
@@ -106,14 +110,13 @@ class Batcher(Generic[Verdict]):
         self._plan()
 
     def _next(self) -> list[tuple[_Request[Verdict], int]]:
-        """The images of the next batch; those whose client has given up are left out."""
+        """The images of the next batch."""
         batch: list[tuple[_Request[Verdict], int]] = []
         size = 0
         while self._waiting and len(batch) < self._max_batch and size < _BATCH_BYTES:
             request, position = self._waiting.popleft()
-            if not request.done.done():
-                batch.append((request, position))
-                size += len(request.uploads[position].data)
+            batch.append((request, position))
+            size += len(request.uploads[position].data)
         return batch
 
     def _compute(self, batch: list[tuple[_Request[Verdict], int]], uploads: list[Upload]) -> None:

@@ -27,7 +27,7 @@ Headers = list[tuple[bytes, bytes]]
 
 _log = logging.getLogger(__name__)
 JSON: Headers = [(b"content-type", b"application/json")]
-_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 class Endpoint(ABC):

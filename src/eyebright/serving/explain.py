@@ -50,7 +50,7 @@ class Explain(Endpoint):
     ) -> None:
         super().__init__(shelf, key, budget, settings, metrics)
         self._explainer = explainer
-        self._open = 0
+        self._under_way = 0
 
     async def answer(self, query_string: bytes, uploads: list[Upload]) -> tuple[Headers, bytes]:
         """A PNG, or JSON."""
@@ -61,15 +61,15 @@ class Explain(Endpoint):
         classes = model.bundle.classes
         if asked.label is not None and asked.label not in classes:
             raise Problem("bad-parameter", f"the model knows no class {asked.label!r}.", nearest(asked.label, classes))
-        if self._open >= self.settings.max_explanations:
-            raise overloaded(f"{self._open} explanations are being made already.")
-        self._open += 1
+        if self._under_way >= self.settings.max_explanations:
+            raise overloaded(f"{self._under_way} explanations are being made already.")
+        self._under_way += 1
         work = asyncio.get_running_loop().run_in_executor(self._explainer, _explained, model, uploads[0], asked)
         work.add_done_callback(self._closed)  # and not when the client gives up: the thread cannot be stopped
         return await asyncio.shield(work)
 
     def _closed(self, work: asyncio.Future[tuple[Headers, bytes]]) -> None:
-        self._open -= 1
+        self._under_way -= 1
         if not work.cancelled():
             work.exception()  # seen, even where nobody waits for it any more
 

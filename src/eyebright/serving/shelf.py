@@ -118,10 +118,11 @@ class Shelf:
             bundle = await asyncio.to_thread(open_bundle, place.path, threads=1)
             self._refuse_twin(bundle, place.path, except_for=place)
             place.served = await self._serve(bundle)
-        except EyebrightError as error:
-            _log.warning("%s is not used: %s %s", place.path, error.cause, error.remedy)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with the new one, the old one goes on
+            cause = error.cause if isinstance(error, EyebrightError) else repr(error)
+            _log.warning("%s has changed and is not used: %s", place.path, cause)
             self._metrics.reloads.labels("failed").inc()
-            return error.cause
+            return cause
         _log.info("%s: now %s %s", place.path, bundle.name, bundle.version)
         self._metrics.reloads.labels("done").inc()
         return None

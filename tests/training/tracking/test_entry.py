@@ -11,7 +11,7 @@ from eyebright.core.errors import TrackingError
 from eyebright.core.recipe import Recipe
 from eyebright.data.image_set import Splits
 from eyebright.training.fit import fit, judge
-from eyebright.training.tracking.entry import entry_of, epochs, flattened
+from eyebright.training.tracking.entry import Entry, entry_of, epochs, flattened
 from eyebright.training.tracking.ledger import Ledger, opened
 from eyebright.training.tracking.reading import Reading
 
@@ -26,6 +26,13 @@ def test_epochs_are_timed_by_the_training_alone() -> None:
         Reading(1, 2_500, {"train_loss": 2.0, "seconds": 1.5}),
         Reading(2, 2_750, {"train_loss": 1.0, "seconds": 0.25}),
     ]
+
+
+def test_an_entry_ends_with_its_last_reading_and_that_of_a_sweep_with_its_scores() -> None:
+    scores = Reading(0, 9, {"test_accuracy": 0.5})
+    assert Entry(name="run", started=5, readings=[Reading(1, 7, {})], scores=scores).ended == 7
+    assert Entry(name="sweep", started=5, scores=scores).ended == 9
+    assert Entry(name="sweep", started=5).ended == 5
 
 
 def test_parameters_are_flat_text() -> None:
