@@ -29,13 +29,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import t as student
 
 import eyebright as eb
 from eyebright.core.randomness import stream
 from eyebright.core.recipe import Recipe
 from eyebright.core.settings.data import DataSettings
 from eyebright.data.image_set import ImageSet, Splits
+from eyebright.tables.reproduction import over_seeds
+from eyebright.training.completion import completed
 from eyebright.training.run import Run
 
 OTHERS = ("cat", "dog", "horse")
@@ -81,20 +82,16 @@ def _folder(chosen: Path | None) -> Iterator[Path]:
 
 
 def _pretrained(folder: Path, epochs: int, images: int) -> Run:
-    """The run whose body is taken over; an earlier one, if the folder holds it."""
-    if (folder / "checkpoints" / "best.safetensors").is_file():
-        return Run.open(folder)
+    """The run whose body is taken over; an earlier one, or the rest of it, if the folder holds it."""
     begun = time.perf_counter()
     recipe = eb.recipe("cifar10/resnet20", epochs=epochs, **{"data.classes": LEARNT, "data.validation": 0})
     splits = eb.load(recipe.data)
     few = Splits(_labelled(splits.train, images, seed=0), splits.validation, splits.test)
-    run = eb.fit(recipe, few, folder=folder, callbacks=[])
-    accuracy = eb.evaluate(eb.predict(run.model, few.test)).accuracy
+    run = completed(recipe, folder, lambda: few, callbacks=())
+    accuracy, seconds = run.scores["test"].accuracy, time.perf_counter() - begun
     print(
-        f"pretrained on {len(few.train):,} images of {len(LEARNT)} classes: {accuracy} of them on the test images, ",
-        end="",
+        f"pretrained on {len(few.train):,} images of {len(LEARNT)} classes: test accuracy {accuracy}, {seconds:.0f} s"
     )
-    print(f"{time.perf_counter() - begun:.0f} s")
     return run
 
 
@@ -123,19 +120,19 @@ def _compare(name: str, splits: Splits, budget: int, source: Run, folder: Path, 
     for seed in range(seeds):
         few = Splits(_labelled(splits.train, budget, seed=seed), splits.validation, splits.test)
         for arm in ARMS:
-            run = eb.fit(
-                _recipe(arm, source, budget, seed),
-                few,
-                folder=folder / name.replace(" ", "_") / f"{budget}-{arm}-{seed}",
-                callbacks=[],
-            )
-            right[arm].append(100 * eb.predict(run.model, few.test).correct.mean())
+            place = folder / name.replace(" ", "_") / f"{budget}-{arm}-{seed}"
+            right[arm].append(_accuracy(_recipe(arm, source, budget, seed), place, few))
     for arm, values in right.items():
         shown = f"{statistics.mean(values):5.1f} ({', '.join(f'{value:.1f}' for value in values)})"
         gains = [one - other for one, other in zip(values, right["scratch"], strict=True)]
         print(
             f"{name:<16}{budget:>8,}  {arm:<8} {shown:<30} {'' if arm == 'scratch' else _interval(gains)}", flush=True
         )
+
+
+def _accuracy(recipe: Recipe, folder: Path, splits: Splits) -> float:
+    """On the test images, in percent."""
+    return 100 * completed(recipe, folder, lambda: splits, callbacks=()).scores["test"].accuracy.value
 
 
 def _recipe(arm: str, source: Run, budget: int, seed: int) -> Recipe:
@@ -156,11 +153,8 @@ def _recipe(arm: str, source: Run, budget: int, seed: int) -> Recipe:
 
 def _interval(gains: Sequence[float]) -> str:
     """Mean and 95 % interval of Student's t over the seeds."""
-    mean = statistics.mean(gains)
-    if len(gains) < 2:
-        return f"{mean:+.1f}"
-    half = student.ppf(0.975, len(gains) - 1) * statistics.stdev(gains) / len(gains) ** 0.5
-    return f"{mean:+.1f} [{mean - half:+.1f}, {mean + half:+.1f}]"
+    ends = over_seeds(gains, (-100.0, 100.0))
+    return f"{statistics.mean(gains):+.1f}" + (f" [{ends[0]:+.1f}, {ends[1]:+.1f}]" if ends else "")
 
 
 if __name__ == "__main__":

@@ -53,7 +53,8 @@ def test_a_ladder_of_remedies_can_be_climbed_for_every_model(remedy: str, model:
 
 
 def test_brakes_come_in_order() -> None:
-    chosen, taken = plain("cifar10/simple_cnn"), []
+    chosen = plain("cifar10/simple_cnn")
+    taken: list[str] = []
     for _ in range(7):
         taken += remedies.brake(chosen).overrides
         field, _, value = taken[-1].partition("=")

@@ -223,8 +223,15 @@ def test_pixels_that_are_not_those_of_the_spec() -> None:
     assert faults(images=images(test=seen(deviation=0.0))) == ["preprocessing_mismatch"]
 
 
+def test_pretrained_weights_normalise_by_other_images_on_purpose() -> None:
+    recipe = plain().replace(model="pretrained")
+    assert faults(recipe=recipe, images=images(train=seen(0.8), test=seen(0.8))) == []
+    assert faults(recipe=recipe, images=images(train=seen(0.8), test=seen(0.5))) == ["preprocessing_mismatch"]
+
+
 def test_the_remedy_for_other_light_is_one_that_is_not_in_force() -> None:
-    overrides, recipe = [], plain()
+    overrides: list[str] = []
+    recipe = plain()
     for _ in range(3):
         overrides += said(recipe=recipe, images=images(test=seen(0.9)))[0].overrides
         recipe = Recipe.from_dict(recipe.to_dict()).replace(**dict([overrides[-1].split("=")]))

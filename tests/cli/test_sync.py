@@ -55,7 +55,10 @@ def test_a_tracker_that_is_down_does_not_spoil_the_training(command: Command, tm
 def test_a_run_without_a_tracker_is_told_what_to_say(command: Command, shades: Splits, tmp_path: Path) -> None:
     chosen = recipe("digits/mlp", SHORT[1:], **{"data.source": "shades"})
     fit(chosen, shades, folder=tmp_path / "run", callbacks=[])
-    ran = command("sync", "run", "nothing")
+    (tmp_path / "swept").mkdir()
+    (tmp_path / "swept" / "sweep.yaml").touch()
+    ran = command("sync", "run", "nothing", "swept")
     assert ran.code == 2
+    assert "Copy its trials: eyebright sync swept/trials/????" in ran.err
     assert "run was trained without a tracker" in ran.err
     assert "nothing is not a run" in ran.err

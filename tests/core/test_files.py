@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from eyebright.core.errors import StorageError
-from eyebright.core.files import atomic_path, write_bytes, write_json, write_text
+from eyebright.core.files import atomic_path, fixed_database, write_bytes, write_json, write_text
 
 
 def test_content_arrives_in_new_folders(tmp_path: Path) -> None:
@@ -83,3 +83,10 @@ def test_a_file_name_that_is_no_text_comes_back_from_json(tmp_path: Path) -> Non
     name = os.fsdecode(b"b\xff.jpg")  # as Linux allows it
     write_json(tmp_path / "json", [name, "\u65e5"])
     assert json.loads((tmp_path / "json").read_text(encoding="utf-8")) == [name, "\u65e5"]
+
+
+def test_an_sqlite_file_means_the_same_in_every_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert fixed_database("sqlite:///a/b.db") == f"sqlite:///{tmp_path}/a/b.db"
+    assert fixed_database("sqlite:////a/b.db") == "sqlite:////a/b.db"
+    assert fixed_database("postgresql://host/x") == "postgresql://host/x"

@@ -99,6 +99,11 @@ def test_lines_and_dots_belong_to_their_trials(base: Recipe) -> None:
     assert rows == ["4", "1", "0", "2", "3", "5"]
 
 
+def test_trials_that_are_all_right_about_everything_can_be_drawn(base: Recipe) -> None:
+    page = SweepReport(made_up(base, [finished(1.0), finished(1.0)]), None, None, None).html()
+    assert len(read(page).of("polyline")) == 5  # two parallel coordinates, two learning curves, best so far
+
+
 def test_importances_are_bars(base: Recipe) -> None:
     found = made_up(base, [finished(0.5 + 0.01 * number) for number in range(12)])
     report = sweep_report(found)

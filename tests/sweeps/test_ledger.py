@@ -162,6 +162,25 @@ def test_a_lost_machine(grid: Definition, open_ledger: Open, caplog: pytest.LogC
         claim.release()
 
 
+def test_a_machine_lost_before_its_first_sign_of_life(grid: Definition, open_ledger: Open) -> None:
+    lost, other = open_ledger(grid, "one", shared=True), open_ledger(grid, "two", shared=True)
+    with pytest.warns(UserWarning, match="Heartbeat"):
+        lost.study.ask()
+    second = other.claim()
+    assert second is not None
+    second.release()
+    assert second.trial.number == 1
+    with lost.storage.engine.begin() as connection:
+        connection.execute(
+            sqlalchemy.text("UPDATE trial_heartbeats SET heartbeat = datetime('now', '-1 hour') WHERE trial_id = 1")
+        )
+    again = open_ledger(grid, "three", shared=True).claim()
+    assert again is not None
+    again.release()
+    assert again.job.values == {"optimizer.lr": 0.1}
+    assert [trial.number for trial in other.trials()] == [1, 2]
+
+
 def test_the_same_machine_takes_its_trial_up_at_once(grid: Definition, open_ledger: Open) -> None:
     first = open_ledger(grid, "one", shared=True)
     dead = first.claim()
@@ -190,6 +209,11 @@ def test_a_database_that_does_not_answer(grid: Definition, tmp_path: Path) -> No
 def test_a_database_that_this_machine_does_not_speak(grid: Definition, tmp_path: Path, url: str) -> None:
     with pytest.raises(SweepError), kept(grid, tmp_path, url):
         pass
+
+
+def test_an_error_that_is_not_of_the_database_stays_as_it_is(grid: Definition, tmp_path: Path) -> None:
+    with pytest.raises(ImportError, match="of a model"), kept(grid, tmp_path):
+        raise ImportError("of a model")
 
 
 def test_a_folder_with_braces(grid: Definition, open_ledger: Open, tmp_path: Path) -> None:

@@ -168,6 +168,14 @@ def test_a_study_keeps_it(values: Choice | Interval) -> None:
         assert values.decoded(values.encoded(value)) == value
 
 
+def test_steps_end_within_the_interval() -> None:
+    assert Interval(0.0, 1.0, step=0.6).listed == (0.0, 0.6)
+    assert Interval(0.1, 0.7, step=0.1).listed == (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+    for step, log in ((0.0, False), (-0.1, False), (0.1, True)):
+        with pytest.raises(SweepError, match="cannot have the step"):
+            Interval(0.1, 1.0, step=step, log=log)
+
+
 def test_names_are_short_where_that_leaves_no_doubt() -> None:
     assert space.short_names(["model.dropout", "optimizer.lr", "seed"]) == {
         "model.dropout": "dropout", "optimizer.lr": "lr", "seed": "seed"

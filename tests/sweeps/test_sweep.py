@@ -14,6 +14,7 @@ import optuna
 import pytest
 import yaml
 
+from eyebright.core.device import Plan
 from eyebright.core.errors import DeviceError, RecipeError, SweepError
 from eyebright.core.recipe import Recipe, recipe
 from eyebright.core.settings.data import DataSettings
@@ -133,6 +134,35 @@ def test_a_recipe_that_fails_cannot_be_compared_with(begin: Begin, tiny: Recipe)
     assert found.price.against_default is None
 
 
+class Fails(Watcher):
+    """Ends the training of the recipe as it was."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def started(self, run: Run, plan: Plan) -> None:  # noqa: ARG002 (the contract of a watcher)
+        if run.path.name == "default":
+            raise self.error
+
+
+def test_whatever_the_recipe_as_it_was_dies_of_the_winner_stands(begin: Begin, tiny: Recipe) -> None:
+    found = begin({"lr": [1e-3, 1e-2]}, tiny.replace(lr=0.1), watcher=Fails(MemoryError("too large a batch")))
+    assert found.results["default"] == {"trial": None, "failure": "MemoryError: too large a batch"}
+    assert found.winner is not None
+
+
+def test_a_test_is_not_forgotten_when_the_conclusion_is_broken_off(
+    begin: Begin, tiny: Recipe, tmp_path: Path, shades: Splits
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        begin({"lr": [1e-3, 1e-2]}, tiny.replace(lr=0.1), watcher=Fails(KeyboardInterrupt()))
+    broken_off = Sweep.open(tmp_path / "sweep")
+    assert broken_off.price is None
+    assert broken_off.best is not None
+    assert broken_off.results["tested"] == [broken_off.best.number]
+    assert resume_sweep(tmp_path / "sweep", splits=shades).price is not None
+
+
 def test_values_that_were_tried_are_not_tried_again(begin: Begin) -> None:
     log = Log()
     found = begin({"lr": [1e-3, 1e-2]}, search="random", trials=6, watcher=log)
@@ -143,6 +173,13 @@ def test_values_that_were_tried_are_not_tried_again(begin: Begin) -> None:
     for twin in twins:
         assert twin.values == found.trials[twin.outcome.same_as or 0].values
         assert twin.accuracy == found.trials[twin.outcome.same_as or 0].accuracy
+
+
+def test_a_search_that_finds_nothing_new_ends_before_its_time(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eyebright.sweeps.sweep._IN_VAIN", 5)
+    found = begin({"lr": [1e-3, 1e-2]}, search="random", minutes=60)
+    assert all(trial.outcome.same_as is not None for trial in found.trials[-5:])
+    assert found.price is not None
 
 
 def test_a_search_can_be_made_longer(begin: Begin, shades: Splits) -> None:
@@ -232,6 +269,12 @@ def test_a_password_must_be_given_again(begin: Begin) -> None:
     path.write_text(path.read_text().replace("storage: null", "storage: postgresql://ann:***@db.example/sweeps"))
     with pytest.raises(SweepError, match=r"the password of .* is not kept"):
         resume_sweep(found.path)
+
+
+def test_a_sweep_that_keeps_its_study_needs_no_database(begin: Begin, tmp_path: Path) -> None:
+    found = begin({"lr": [1e-3, 1e-2]})
+    with pytest.raises(SweepError, match=r"keeps its study itself"):
+        resume_sweep(found.path, storage=f"sqlite:///{tmp_path / 'other.db'}")
 
 
 def test_a_second_machine_joins_in(begin: Begin, tmp_path: Path, shades: Splits) -> None:

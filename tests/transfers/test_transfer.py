@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from eyebright.core.errors import DataError
+from eyebright.core.errors import DataError, RunError
 from eyebright.core.recipe import Recipe
 from eyebright.core.settings.data import DataSettings
 from eyebright.core.settings.model import CustomSettings, PretrainedSettings
@@ -114,6 +115,14 @@ def test_it_goes_on_where_it_was_stopped(run: Run, target: Splits, tmp_path: Pat
     found = carried(run, target, tmp_path / "out", StopAfter(6))  # 8 epochs in all, 2 of them done and 1 lost
     assert len(found.ways) == 8
     assert carried(run, target, tmp_path / "out", StopAfter(1)).to_dict() == found.to_dict()
+
+
+def test_trainings_of_images_that_have_changed_are_refused(run: Run, target: Splits, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"budgets": [20], "epochs": 1, "out": tmp_path / "out", "callbacks": ()}
+    transfer(run, target, **options)
+    fewer = Splits(target.train.take(range(len(target.train) - 1)), target.validation, target.test)
+    with pytest.raises(RunError, match="the train images are not those"):
+        transfer(run, fewer, **options)
 
 
 def test_without_a_shared_class_the_model_is_not_asked(run: Run, target: Splits, tmp_path: Path) -> None:

@@ -49,6 +49,11 @@ def _sync(folder: Path, chosen: MLflowSettings | None) -> str:
 
     if sweep_entry.is_entry(folder):
         return sweep_entry.copy(folder, chosen)
+    if (folder / "sweep.yaml").is_file():
+        raise TrackingError(
+            f"{folder} was swept without a tracker.",
+            f"Copy its trials: eyebright sync {folder}/trials/???? --uri http://HOST:PORT",
+        )
     place = publish(Run.open(folder), chosen)
     if not place:
         raise TrackingError(f"{folder} was trained without a tracker.", "Name one: --uri http://HOST:PORT")

@@ -119,6 +119,11 @@ class MissingExtraError(EyebrightError):
         )
 
 
+def failure(error: Exception) -> str:
+    """Kind and cause on one line, for a record of what failed."""
+    return f"{type(error).__name__}: {error.cause if isinstance(error, EyebrightError) else error}"
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """A sentence that helps after a misspelt name: the nearest valid one, else all of them."""
     names = sorted(valid)

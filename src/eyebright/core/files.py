@@ -20,6 +20,8 @@ _REFUSALS |= {errno.EPERM: "it is not permitted", errno.EIO: "the disk fails", e
 _REFUSALS |= {errno.EISDIR: "it is a folder", errno.ENOTDIR: "a folder of its path is a file"}
 _REFUSALS |= {errno.EEXIST: "a file is where a folder is needed", errno.ENAMETOOLONG: "the name is too long"}
 
+SQLITE = "sqlite:///"  # what the URL of an SQLite file begins with; its path follows
+
 
 @contextlib.contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
@@ -55,6 +57,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def fixed_database(url: str) -> str:
+    """A database URL that means the same in every folder: the path of an SQLite file becomes absolute."""
+    if not url.startswith(SQLITE):
+        return url
+    return f"{SQLITE}{Path(url.removeprefix(SQLITE)).absolute().as_posix()}"
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -298,7 +298,8 @@ def _written(path: Sequence[str | int], tree: Mapping[str, Any], *, missing: boo
     steps: list[str] = []
     node: Any = tree
     for number, step in enumerate(path, start=1):
-        if (isinstance(node, Mapping) and step in node) or (isinstance(node, list | tuple) and isinstance(step, int)):
+        entry = isinstance(node, list | tuple) and isinstance(step, int)
+        if entry or (isinstance(node, Mapping) and step in node):
             node = node[step]
         elif not (missing and number == len(path)):
             continue

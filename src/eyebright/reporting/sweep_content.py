@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from eyebright.reporting import numbers
-from eyebright.reporting.charts.drawing import tick_label, ticks
+from eyebright.reporting.charts.drawing import Axis, tick_label, ticks
 from eyebright.reporting.charts.intervals import interval
 from eyebright.reporting.charts.parallel import Course, Scale, parallel
 from eyebright.reporting.charts.search import Curve, Dot, best_so_far, learning_curves
@@ -113,15 +113,13 @@ def _parallel(sweep: Sweep, trials: Sequence[Trial]) -> str:
     space = sweep.definition.space
     names = short_names(space)
     marks = ticks(min(accuracies), max(accuracies))
-    low, high = marks[0], min(1.0, marks[-1])
+    height = Axis(marks[0], min(1.0, marks[-1]), 0.0, 1.0)
     scales = [Scale(names[field], _ticks(values)) for field, values in space.items()]
-    scales.append(
-        Scale("accuracy", [((mark - low) / (high - low), tick_label(mark, True)) for mark in marks if mark <= high])
-    )
+    scales.append(Scale("accuracy", [(height(mark), tick_label(mark, True)) for mark in marks if mark <= height.high]))
     courses = []
     for rank, (trial, accuracy) in enumerate(zip(ranked, accuracies, strict=True)):
         places = [_place(values, trial.values[field]) for field, values in space.items()]
-        places.append((accuracy - low) / (high - low))
+        places.append(height(accuracy))
         courses.append(Course(places, _style(sweep, trial), 1 - rank / len(ranked), _title(trial)))
     label = f"{len(ranked)} finished trials as lines over {', '.join(names.values())} and validation accuracy."
     return parallel(scales, courses, label)

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from eyebright.core.errors import EyebrightError, MissingExtraError, StorageError, SweepError, TrackingError
+from eyebright.core.errors import MissingExtraError, StorageError, SweepError, TrackingError, failure
 from eyebright.core.files import write_text
 from eyebright.sweeps import definition as definitions
 from eyebright.sweeps.standing import Sweep
@@ -42,12 +42,15 @@ def conclude(found: Sweep, images: Images, watchers: Sequence[Callback] = ()) ->
     best = found.best
     if best is None:
         raise _failure(found)
+    # A search that went on after its winner was tested has asked the test images more than once. It is written down
+    # before they are asked: a kill must not make it forgotten.
+    tested = {"tested": sorted({*found.results.get("tested", ()), best.number})}
+    definitions.write(found.path, found.definition, {**found.results, **tested})
     results: dict[str, Any] = {
         "trials": dict(Counter(trial.state for trial in found.trials)),
         "winner": _tested(found, best, images),
         "default": _default(found, images, watchers),
-        # A search that went on after its winner was tested has asked the test images more than once.
-        "tested": sorted({*found.results.get("tested", ()), best.number}),
+        **tested,
     }
     write_text(found.path / BEST, found.recipe(best).to_yaml())
     definitions.write(found.path, found.definition, results)
@@ -79,8 +82,8 @@ def _default(found: Sweep, images: Images, watchers: Sequence[Callback]) -> dict
         run = completed(chosen, folder, lambda: images(chosen.data), callbacks=watchers)
     except (StorageError, MissingExtraError):
         raise
-    except EyebrightError as error:
-        return {"trial": None, "failure": f"{type(error).__name__}: {error.cause}"}
+    except Exception as error:  # noqa: BLE001 (whatever it dies of, such as memory, the winner stands)
+        return {"trial": None, "failure": failure(error)}
     return {"trial": None} | _said(found, run)
 
 

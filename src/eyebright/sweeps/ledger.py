@@ -77,6 +77,7 @@ class Ledger:
         self.url = url
         self.storage = storage
         self.study = study
+        self._vouched: set[int] = set()  # trials without a place, for which a sign of life was given once
 
     def claim(self) -> Claim | None:
         """The next trial to be run: a dead one that can go on, one that was given up, or a new one.
@@ -88,6 +89,10 @@ class Ledger:
         for frozen in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if self._here(frozen) and (claim := self._held(frozen.number)):
                 return claim
+            if self.definition.storage and _PLACE not in frozen.user_attrs and frozen.number not in self._vouched:
+                # Its process may have died before its first sign of life: without one nobody ever gave the trial up.
+                self._vouched.add(frozen.number)
+                self.storage.record_heartbeat(self._id(frozen.number))
         while self._more():
             with _own_signs_of_life():
                 number = self.study.ask().number
@@ -162,11 +167,13 @@ class Ledger:
         trial = optuna.Trial(self.study, trial_id)
         beating = threading.Event()
         if self.definition.storage is not None:
+            self.storage.record_heartbeat(trial_id)  # from here on others notice should this process die
             trial.set_user_attr(_PLACE, self._place)
-            threading.Thread(target=self._beat, args=(trial_id, beating), daemon=True).start()
         space = self.definition.space
         values = {field: each.decoded(_suggested(trial, field, each.distribution)) for field, each in space.items()}
         place = Coordinates(self.url, self.study.study_name, number, self.definition.pruner, self.definition.epochs)
+        if self.definition.storage is not None:
+            threading.Thread(target=self._beat, args=(trial_id, beating), daemon=True).start()
         return Claim(trial, Job(self.definition.recipe.to_dict(), values, str(folder), place), lock, beating)
 
     def _beat(self, trial_id: int, ended: threading.Event) -> None:

@@ -83,6 +83,11 @@ class Interval:
             raise SweepError(f"there is no interval from {self.low:g} to {self.high:g}.", "Give the smaller end first.")
         if self.log and self.low <= 0:
             raise SweepError(f"a logarithmic interval cannot begin at {self.low:g}.", "Begin it above 0.")
+        if self.step is not None and (self.step <= 0 or self.log):
+            raise SweepError(
+                f"an interval cannot have the step {self.step:g}{' and be logarithmic' if self.log else ''}.",
+                "Give a step above 0, without log; or no step.",
+            )
 
     @property
     def whole(self) -> bool:
@@ -94,8 +99,8 @@ class Interval:
         """The values of a grid; None where there is no end to them."""
         if self.step is None:
             return None
-        count = round((self.high - self.low) / self.step)
-        return tuple(_rounded(self.low + position * self.step) for position in range(count + 1))
+        steps = math.floor(_rounded((self.high - self.low) / self.step))
+        return tuple(_rounded(self.low + position * self.step) for position in range(steps + 1))
 
     def holds(self, value: Any) -> bool:
         """Whether a trial may take it."""

@@ -161,7 +161,7 @@ def ledger_of(definition: Definition, path: Path, storage: str | None) -> contex
     Raises
     ------
     MissingExtraError : Optuna is not installed.
-    SweepError : the URL lacks its password.
+    SweepError : the URL lacks its password, or the study is kept in the folder.
     """
     try:
         from eyebright.sweeps.ledger import kept
@@ -169,6 +169,8 @@ def ledger_of(definition: Definition, path: Path, storage: str | None) -> contex
         if error.name != "optuna":
             raise
         raise MissingExtraError("optuna", "sweeps") from error
+    if storage is not None and definition.storage is None:
+        raise SweepError(f"{path} keeps its study itself, in study.db.", "Leave --storage away.")
     url = storage or definition.storage
     if url is not None and HIDDEN in url:
         raise SweepError(f"the password of {url} is not kept.", "Give the whole URL again: --storage URL")

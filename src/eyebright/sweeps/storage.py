@@ -46,30 +46,35 @@ def opened(url: str, *, shared: bool = False, lost: Lost | None = None) -> Itera
     StorageError : the database does not answer, or refuses; in the context too.
     """
     try:
+        storage = _connected(url, shared, lost)
+        try:
+            yield storage
+        finally:
+            storage.remove_session()
+            storage.engine.dispose()
+    except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError) as error:
+        reason = str(error.__cause__ or error).splitlines()[0]
+        raise StorageError(
+            f"the study at {without_password(url)} cannot be read or written: {reason}",
+            "Mend that and resume the sweep: no finished trial is lost.",
+        ) from error
+
+
+def _connected(url: str, shared: bool, lost: Lost | None) -> RDBStorage:
+    try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of the signs of life
-            storage = RDBStorage(
+            return RDBStorage(
                 url,
                 engine_kwargs={"connect_args": {"timeout": _PATIENCE}} if url.startswith("sqlite") else None,
                 heartbeat_interval=_BEAT if shared else None,
                 grace_period=_GRACE if shared else None,
                 heartbeat_stale_trial_callback=lost,
             )
-        try:
-            yield storage
-        finally:
-            storage.remove_session()
-            storage.engine.dispose()
     except (ImportError, sqlalchemy.exc.NoSuchModuleError, sqlalchemy.exc.ArgumentError) as error:
         raise SweepError(
             f"this machine cannot speak to {without_password(url)}: {error}",
-            "Install the driver that the URL names, such as: pip install psycopg",
-        ) from error
-    except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError) as error:
-        reason = str(error.__cause__ or error).splitlines()[0]
-        raise StorageError(
-            f"the study at {without_password(url)} cannot be read or written: {reason}",
-            "Mend that and resume the sweep: no finished trial is lost.",
+            "Name a driver that is installed, such as postgresql+psycopg://... after: pip install 'psycopg[binary]'",
         ) from error
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import functools
+import logging
 import secrets
 import statistics
 import time
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, final
 import filelock
 
 from eyebright.core.errors import SweepError
-from eyebright.core.files import storage_errors
+from eyebright.core.files import fixed_database, storage_errors
 from eyebright.core.recipe import Recipe
 from eyebright.core.settings.model import CustomSettings
 from eyebright.data.image_set import Splits
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
     from eyebright.sweeps.trial import Images, Job, Outcome, Trial
 
 _SHARED_SETS = 2  # sets of images that are held at a time: a sweep of fields of the data alternates between some
+# After so many proposals in a row that were tried before, a search has seen its space: it would go on for hours.
+_IN_VAIN = 50
+
+_logger = logging.getLogger("eyebright")
 
 
 def sweep(  # noqa: PLR0913 - how to search, for how long, and where: all but the first two have a default
@@ -81,6 +86,7 @@ def sweep(  # noqa: PLR0913 - how to search, for how long, and where: all but th
     MissingExtraError : Optuna is not installed.
     KeyboardInterrupt : the user stopped it; it can be resumed exactly.
     """
+    storage = storage and fixed_database(storage)
     if study is not None and storage is None:
         raise SweepError("a study has a name for other machines to join it.", "Say where it is kept: --storage URL")
     recipe = dataclasses.replace(recipe, data=located(recipe.data))  # it may be resumed from any folder
@@ -189,13 +195,19 @@ def _run(path: Path, ledger: Ledger, work: _Work) -> None:
                 work.watcher.trial_done(trial, found)
 
     def jobs() -> Iterator[Job]:
+        in_vain = 0
         while clock.allows_another() and (claim := ledger.claim()):
-            twin = _twin(ledger.trials(), claim.job.values)
-            if twin is not None:
-                tell(claim, dataclasses.replace(twin.outcome, same_as=twin.number, seconds=0.0))
-                continue
             number = claim.trial.number
             claims[number] = claim
+            twin = _twin(ledger.trials(), claim.job.values)
+            if twin is not None:
+                tell(claims.pop(number), dataclasses.replace(twin.outcome, same_as=twin.number, seconds=0.0))
+                in_vain += 1
+                if in_vain == _IN_VAIN:
+                    _logger.info("the last %d proposals had been tried before: the search ends.", in_vain)
+                    return
+                continue
+            in_vain = 0
             clock.begin(number)
             work.watcher.trial_begun(number, claim.job)
             yield claim.job

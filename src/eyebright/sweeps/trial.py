@@ -13,7 +13,7 @@ from typing import Any, Literal, final
 import optuna
 
 from eyebright.core.device import Plan
-from eyebright.core.errors import CheckpointError, EyebrightError, MissingExtraError, StorageError
+from eyebright.core.errors import CheckpointError, MissingExtraError, StorageError, failure
 from eyebright.core.recipe import Recipe
 from eyebright.core.settings.data import DataSettings
 from eyebright.data.image_set import Splits
@@ -172,8 +172,7 @@ def run_trial(
     except (StorageError, MissingExtraError):
         raise
     except Exception as error:  # noqa: BLE001 (whatever one trial dies of, the others are to be run)
-        cause = error.cause if isinstance(error, EyebrightError) else str(error)
-        return Outcome("failed", failure=f"{type(error).__name__}: {cause}")
+        return Outcome("failed", failure=failure(error))
     return _outcome(run, "finished")
 
 

@@ -16,11 +16,13 @@ from eyebright.core.device import Plan
 from eyebright.core.processor import available_threads, processor_name
 
 _PACKAGES = ("eyebright", "torch", "numpy", "pillow", "scikit-learn")
+_BODIES = "timm"  # matters to those alone who use its networks
 
 
 def describe(plan: Plan, processes: int = 1) -> dict[str, str]:
     """Versions, machine, precision, processes, command, git commit and time, as text."""
-    versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    used = (*_PACKAGES, _BODIES) if _BODIES in sys.modules else _PACKAGES
+    versions = {name: importlib.metadata.version(name) for name in used}
     return versions | {
         "python": platform.python_version(),
         "platform": platform.platform(),

@@ -83,7 +83,7 @@ def transfer(  # noqa: PLR0913 - what is carried where, with how much, and who w
     ------
     DataError : there are no validation or test images, a named class is not there, or a budget is too small for the
         number of classes.
-    RunError : the folder holds another transfer.
+    RunError : the folder holds another transfer, or one of other images.
     """
     model = run.model
     splits, settings = _images(data, model, progress)
@@ -184,6 +184,7 @@ class _Study:
         run = completed(
             recipe, self.folder / f"{way.replace(' ', '-')}-{budget}", lambda: splits, callbacks=self.callbacks
         )
+        run.check_data(splits)  # one that was there may be of images that have changed since
         return cast("Predictions", run.predictions("test"))  # it was judged
 
     def _recipe(self, way: str, budget: int) -> Recipe:

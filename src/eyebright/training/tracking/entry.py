@@ -75,8 +75,9 @@ class Entry:
 
     @property
     def ended(self) -> int:
-        """When the last epoch was over, in milliseconds since 1970."""
-        return self.readings[-1].time if self.readings else self.started
+        """When the last epoch was over, of a sweep when it was concluded; in milliseconds since 1970."""
+        last = self.readings[-1] if self.readings else self.scores
+        return last.time if last else self.started
 
 
 def entry_of(run: Run) -> Entry:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from eyebright.core.errors import EyebrightError, MissingExtraError, TrackingError
+from eyebright.core.files import SQLITE, fixed_database
 from eyebright.core.settings.tracking import MLflowSettings
 from eyebright.training.tracking import ledger
 from eyebright.training.tracking.entry import Entry
@@ -46,7 +47,6 @@ _ENVIRONMENT = {
 # Seconds that MLflow may take to answer: numbers, and files, which a server may pass on before it answers.
 _NUMBERS, _FILES = 10, 300
 
-_SQLITE = "sqlite:///"
 _DATABASES = {"sqlite", "postgresql", "mysql", "mssql"}
 _WEIGHTS = "checkpoints/best.safetensors"
 
@@ -98,9 +98,7 @@ def require(settings: MLflowSettings) -> None:
 def located(settings: MLflowSettings) -> MLflowSettings:
     """The settings with an address that means the same in every folder."""
     uri = settings.uri or os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlruns.db"
-    if uri.startswith(_SQLITE):
-        uri = f"{_SQLITE}{Path(uri.removeprefix(_SQLITE)).absolute().as_posix()}"
-    return dataclasses.replace(settings, uri=uri)
+    return dataclasses.replace(settings, uri=fixed_database(uri))
 
 
 def page(settings: MLflowSettings) -> str:
@@ -229,7 +227,7 @@ class _Copy:
         experiment = self.client.get_experiment_by_name(name)
         if experiment is None:
             # A server knows where its files go. A database alone would put them where this process happens to run.
-            place = Path(uri.removeprefix(_SQLITE)).with_suffix("") if uri.startswith(_SQLITE) else None
+            place = Path(uri.removeprefix(SQLITE)).with_suffix("") if uri.startswith(SQLITE) else None
             try:
                 self.client.create_experiment(name, place.as_uri() if place else None)
             except MlflowException as error:
