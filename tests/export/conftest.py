@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -66,11 +65,11 @@ def traced(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> bytes:
 
 @pytest.fixture
 def album(splits: Splits, tmp_path: Path) -> Path:
-    """The test images as files of four times their size in two folders, and a file that is none."""
+    """The test images as files in two folders, and a file that is none."""
     folder = tmp_path / "album"
     for number, image in enumerate(splits.test.images):
         path = folder / f"{number % 2}" / f"{number:02d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.repeat(np.repeat(image, 4, axis=0), 4, axis=1)).save(path)
+        Image.fromarray(image).save(path)
     (folder / "1" / "broken.jpg").write_text("no image")
     return folder

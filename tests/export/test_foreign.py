@@ -12,6 +12,7 @@ from eyebright.core.errors import BundleError, ExportError, MissingExtraError
 from eyebright.data.image_set import Splits
 from eyebright.export import foreign, write
 from eyebright.export.bundle import open_bundle
+from eyebright.export.certify import Runner
 from eyebright.training.run import Run
 
 
@@ -37,7 +38,7 @@ def test_it_answers_as_the_model_does(
 def test_what_fails_leaves_nothing(
     run: Run, splits: Splits, traced: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: object) -> foreign.Runner:
+    def broken(*_: object) -> Runner:
         raise RuntimeError("no such operator")
 
     monkeypatch.setitem(foreign.FOREIGN, "pt2", foreign.Foreign("model.pt2", (), True, broken))

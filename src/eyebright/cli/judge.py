@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from eyebright.cli.cluster import On, Workers, cluster
 from eyebright.cli.terminal import Bar, complain, output, remarks, show_log
 from eyebright.cli.train import write_report
-from eyebright.core.errors import EyebrightError, RunError
+from eyebright.core.errors import ClusterError, EyebrightError, RunError
 
 if TYPE_CHECKING:
     from eyebright.data.image_set import Splits
     from eyebright.evaluation.answer import Answer
+    from eyebright.export.bulk import Summary
     from eyebright.export.bundle import Bundle
     from eyebright.training.run import Run
 
@@ -77,8 +79,13 @@ def predict(
         Path | None, typer.Option(help="Table to write (.parquet, .csv, .jsonl), of any number of images.")
     ] = None,
     form: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.table,
-    on_bad_image: Annotated[OnBad, typer.Option(help="Stop at a file that is no image, or go on.")] = OnBad.error,
+    on_bad_image: Annotated[
+        OnBad | None,
+        typer.Option(help="Stop at a file that is no image, or go on; default: error, with --on skip."),
+    ] = None,
     trust: Annotated[bool, typer.Option("--trust", help="Run the code that a custom model names.")] = False,
+    on: On = None,
+    workers: Workers = None,
 ) -> None:
     """Classify image files, and folders of them.
 
@@ -86,9 +93,14 @@ def predict(
     eyebright predict runs/digits/cnn/20260101-120000-1a2b photo.jpg holiday/ --top 3
     eyebright predict RUN holiday/ --format csv > answers.csv
     eyebright predict model.onnx photos/ --out answers.parquet --on-bad-image skip
+    eyebright predict model.onnx /shared/photos --out /shared/answers --on ray://cluster:10001
     """
     from eyebright.export.bundle import is_bundle, open_bundle
 
+    if on is not None or workers is not None:
+        _predict_on_cluster(run, images, out, top, on_bad_image or OnBad.skip, on, workers)
+        return
+    on_bad_image = on_bad_image or OnBad.error
     if is_bundle(run):  # no torch then: the answer is there at once
         from eyebright.export.bulk import answer_files
 
@@ -99,9 +111,7 @@ def predict(
         _PRINTERS[form](answer_files(bundle, images, top=top, on_bad_image=on_bad_image.value))
         return
     if out is not None:
-        raise RunError(
-            f"--out is for bundles, and {run} is none.", f"Make one: eyebright export {run} model.onnx. Then use that."
-        )
+        raise _no_bundle(run, "--out")
     from eyebright.evaluation.classify import classify
     from eyebright.training.run import Run
 
@@ -114,6 +124,39 @@ def _write_answers(bundle: Bundle, images: list[str], out: Path, top: int, on_ba
 
     with Bar() as bar:
         found = predict_files(bundle, images, out, top=top, on_bad_image=on_bad_image.value, progress=bar)
+    _say(found, out)
+
+
+def _predict_on_cluster(
+    bundle: Path,
+    images: list[str],
+    out: Path | None,
+    top: int,
+    on_bad_image: OnBad,
+    on: str | None,
+    workers: int | None,
+) -> None:
+    from eyebright.cluster.prediction import predict_files
+    from eyebright.export.bundle import is_bundle
+
+    if not is_bundle(bundle):
+        raise _no_bundle(bundle, "--on")
+    if out is None:
+        raise ClusterError("a cluster writes its answers into a folder.", "Name it with --out.")
+    with cluster(on), Bar() as bar:
+        found = predict_files(
+            bundle, images, out, top=top, on_bad_image=on_bad_image.value, workers=workers, progress=bar
+        )
+    _say(found, out)
+
+
+def _no_bundle(path: Path, option: str) -> RunError:
+    return RunError(
+        f"{option} is for bundles, and {path} is none.", f"Make one: eyebright export {path} model.onnx. Then use that."
+    )
+
+
+def _say(found: Summary, out: Path) -> None:
     for problem in found.problems:
         remarks().print(f"skipped {problem}", soft_wrap=True)
     if found.unreadable > len(found.problems):

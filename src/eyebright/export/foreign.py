@@ -115,9 +115,10 @@ def _executorch(model: Classifier, temperature: float, path: Path) -> Runner:
     traced = torch.export.export(shipped, (shipped.example[:1],))
     program = to_edge_transform_and_lower(traced, partitioner=[XnnpackPartitioner()]).to_executorch()
     path.write_bytes(program.buffer)
-    forward: Any = Runtime.get().load_program(path).load_method("forward")
+    loaded: Any = Runtime.get().load_program(path)
 
     def run(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        forward = loaded.load_method("forward")  # in here, as a method does not keep alive what it belongs to
         single = [forward.execute([torch.from_numpy(image[np.newaxis].copy())])[0].numpy().copy() for image in images]
         return np.concatenate(single)
 

@@ -74,7 +74,8 @@ class Resize(nn.Module):
             pixels = _choose(height_first, _height_first, _width_first, pixels, across, down)
         else:
             pixels = _width_first(pixels, across, down)
-        return pixels.permute(0, 2, 3, 1).to(torch.uint8).contiguous()
+        # Not contiguous(), which leaves grey images as they are; both branches must have the same strides.
+        return pixels.permute(0, 2, 3, 1).to(torch.uint8).clone(memory_format=torch.contiguous_format)
 
 
 def _choose(

@@ -55,6 +55,7 @@ def to_onnx(model: Classifier, temperature: float = 1.0, *, any_size: bool = Tru
     joined = onnx.compose.merge_models(
         onnx.load_model_from_string(resizing), network, io_map=[(_FITTED, f"model/{IMAGES}")]
     )
+    del joined.opset_import[1:]  # the same for both parts, and written twice
     made: bytes = joined.SerializeToString(deterministic=True)
     return made
 

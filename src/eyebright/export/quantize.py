@@ -8,6 +8,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +16,12 @@ from numpy.typing import NDArray
 from eyebright.data.image_set import ImageSet
 from eyebright.export.graph import EVIDENCE, IMAGES, LOGITS
 
+if TYPE_CHECKING:
+    from onnx import GraphProto
+
 _CALIBRATED_ON = 512  # images: the ranges of activations no longer grow with more
 _BATCH = 32
-# What costs time. The rest stays in float32, the last layer too, whose few products decide between close classes.
+# What costs time; the rest stays in float32.
 _OPERATORS = ["Conv", "MatMul", "Gemm"]
 
 
@@ -44,7 +48,6 @@ def quantized(content: bytes, images: ImageSet) -> bytes:
             return next(self.batches, None)
 
     proto = onnx.load_model_from_string(content)
-    last = [node.name for node in proto.graph.node if {LOGITS, EVIDENCE} & set(node.output)]
     with tempfile.TemporaryDirectory() as folder, _quiet():
         path = Path(folder) / "int8.onnx"
         quantize_static(
@@ -53,12 +56,22 @@ def quantized(content: bytes, images: ImageSet) -> bytes:
             Reader(),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=_OPERATORS,
-            nodes_to_exclude=last,
+            nodes_to_exclude=_exact(proto.graph),
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
         )
         return path.read_bytes()
+
+
+def _exact(graph: GraphProto) -> list[str]:
+    """Layers of few products that most flips come from: a first convolution, and the last layer."""
+    first = [node.name for node in graph.node if node.op_type in _OPERATORS][:1]
+    return [
+        node.name
+        for node in graph.node
+        if {LOGITS, EVIDENCE} & set(node.output) or (node.op_type == "Conv" and node.name in first)
+    ]
 
 
 def _batches(images: ImageSet) -> Iterator[dict[str, NDArray[np.uint8]]]:

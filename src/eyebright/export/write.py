@@ -171,7 +171,8 @@ def export_for(  # noqa: PLR0913 - each has a default that serves
     made = _made(run, check if calibrate is None else calibrate, "fp32", name)
     measure, usual = _TOLERANCES["fp32"]
     with _replaced(target) as folder:
-        runner = write_foreign(form, made.model, made.manifest.temperature, folder)
+        # A fresh model: one that has computed keeps its buffers in another layout, at which XNNPACK fails.
+        runner = write_foreign(form, run.model, made.manifest.temperature, folder)
         digest = digest_of((folder / foreign.file).read_bytes())
         manifest = dataclasses.replace(made.manifest, format=form, file=foreign.file, digest=digest)
         certificate = certify(
@@ -252,9 +253,15 @@ def _replaced(target: Path) -> Iterator[Path]:
             folder = Path(temporary) / "new"
             folder.mkdir()
             yield folder
+            old = Path(temporary) / "old"
             if target.is_dir():
-                target.rename(Path(temporary) / "old")
-            folder.rename(target)
+                target.rename(old)
+            try:
+                folder.rename(target)
+            except BaseException:
+                if old.is_dir():
+                    old.rename(target)
+                raise
 
 
 def _describe(folder: Path, manifest: Manifest, certificate: Certificate, card: str) -> None:
