@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import enum
 import functools
 from pathlib import Path
@@ -10,15 +11,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from eyebright.cli.cluster import On, Workers, cluster
 from eyebright.cli.terminal import Bar, complain, output, remarks, show_log
 from eyebright.core.errors import MissingExtraError, RecipeError, SweepError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from eyebright.core.recipe import Recipe
     from eyebright.core.settings.data import DataSettings
     from eyebright.data.image_set import Splits
+    from eyebright.sweeps.executor import Executor
     from eyebright.sweeps.price import Price
     from eyebright.sweeps.space import Values
     from eyebright.sweeps.standing import Sweep
@@ -65,6 +68,8 @@ def sweep(
     study: Annotated[str | None, typer.Option(metavar="NAME", help="Name there; one that is there is joined.")] = None,
     data_root: Annotated[str | None, typer.Option(help="Folder of the known data sets.")] = None,
     trust: Annotated[bool, typer.Option("--trust", help="Run the code that a resumed sweep may hold.")] = False,
+    on: On = None,
+    workers: Workers = None,
 ) -> None:
     """Try many values of some fields, choose the best by validation, test it once, and write a report.
 
@@ -73,6 +78,7 @@ def sweep(
     eyebright sweep cifar10/resnet20 'optimizer.lr=tag(log,interval(1e-4,1e-1))' 'dropout=interval(0,0.6)' \\
         'batch_size=range(32,257,32)' --search tpe --trials 50 --minutes 60
     eyebright sweep --resume sweeps/cifar10/resnet20/20260101-120000-1a2b
+    eyebright sweep cifar10/resnet20 optimizer.lr=1e-3,1e-2,1e-1 --on ray://cluster:10001
     """
     from eyebright.sweeps.progress import SweepProgress
     from eyebright.sweeps.sweep import new_folder, resume_sweep
@@ -84,7 +90,7 @@ def sweep(
         if what or overrides or out or study or pruner or data_root or search != Search.grid:
             raise SweepError(
                 "--resume goes on with a sweep as it was begun.",
-                "Give it with --trials, --minutes, --storage and --trust only.",
+                "Give it with --trials, --minutes, --storage, --trust, --on and --workers only.",
             )
         folder, work = resume, functools.partial(resume_sweep, resume, trust=trust)
     else:
@@ -100,8 +106,10 @@ def sweep(
             study=study,
         )
     remarks().print(f"sweep: {folder}", soft_wrap=True)
+    given = {"trials": trials, "minutes": minutes, "storage": storage, "watcher": SweepProgress(remarks())}
     try:
-        found = work(trials=trials, minutes=minutes, storage=storage, splits=_loaded, watcher=SweepProgress(remarks()))
+        with _place(on, workers) as executor:
+            found = work(**given, splits=_loaded, executor=executor)
     except KeyboardInterrupt:
         if (folder / "sweep.yaml").is_file():  # else it had not begun
             remarks().print(f"stopped. Continue exactly with: eyebright sweep --resume {folder}", soft_wrap=True)
@@ -118,6 +126,18 @@ def _chosen(what: str | None, overrides: list[str], data_root: str | None) -> tu
         raise RecipeError("nothing to sweep.", "Name a recipe or a folder of images; see: eyebright recipes")
     fixed, fields = read(overrides)
     return choose(what, fixed, {"data.root": data_root} if data_root else {}), fields
+
+
+@contextlib.contextmanager
+def _place(on: str | None, workers: int | None) -> Iterator[Executor | None]:
+    """Where trials are run: here (None), or on a cluster for a while."""
+    if on is None and workers is None:
+        yield None
+        return
+    with cluster(on):
+        from eyebright.cluster.trials import executor
+
+        yield executor(workers=workers)
 
 
 def _loaded(settings: DataSettings) -> Splits:

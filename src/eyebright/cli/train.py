@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from eyebright.cli.budget import train_in
+from eyebright.cli.cluster import On, Workers, cluster
 from eyebright.cli.terminal import Bar, complain, hush, output, remarks, show_log
 from eyebright.core.errors import MissingExtraError, RecipeError, TrackingError
 
@@ -40,6 +41,8 @@ def train(
     minutes: Annotated[
         float | None, typer.Option(metavar="N", min=0, help="Choose recipe and epochs so that all is done by then.")
     ] = None,
+    on: On = None,
+    workers: Workers = None,
 ) -> None:
     """Train a model, judge it on the test images and write a report. Says how long it will take, then how long it took.
 
@@ -50,6 +53,7 @@ def train(
     eyebright train cifar10 --minutes 5
     eyebright train --resume runs/cifar10/ladder_cnn/20260101-120000-1a2b
     torchrun --nproc-per-node 2 -m eyebright train cifar10/ladder_cnn
+    eyebright train cifar10/ladder_cnn --on ray://cluster:10001 --workers 2
     """
     show_log()
     place = {"data.source": data, "data.root": data_root, "data.on_bad_image": on_bad_image}
@@ -57,31 +61,27 @@ def train(
     if minutes is not None:
         if resume or data:
             raise RecipeError("--minutes plans a training that begins.", "Leave --minutes away; it goes on as planned.")
-        run, splits, scores = train_in(minutes, what, overrides or [], changes, out)
-        _finish(run, splits, scores, images=False)  # they would take their own time
+        if on or workers:
+            raise RecipeError("--minutes plans for this machine.", "Leave --on and --workers away, or --minutes.")
+        run, _, scores = train_in(minutes, what, overrides or [], changes, out)
+        _finish(run, None, scores)  # images would take their own time
         return
     from eyebright.data.load import load
     from eyebright.training.distributed import joined
     from eyebright.training.fit import judge, new_folder
     from eyebright.training.measure.forecast import Forecast
-    from eyebright.training.run import Run
 
+    if on is not None or workers is not None:
+        begun, chosen = _asked(what, overrides or [], changes, resume, out, data, trust)
+        run = _train_on_cluster(begun, chosen, out or new_folder(chosen), on, workers)
+        _finish(run, None, run.scores)  # the images may be far away
+        return
     with joined() as world:
         if not world.first:
             hush()
         elif world.size > 1:
             remarks().print(f"{world.size} processes, each with its share of every batch")
-        if data and not resume:
-            raise RecipeError("--data is for a run that is resumed.", "Name the images instead: eyebright train FOLDER")
-        if resume and (what or overrides or out):
-            raise RecipeError("--resume continues a run as it was begun.", "Leave recipe, FIELD=VALUE and --out away.")
-        begun = Run.open(resume, trust=trust) if resume else None
-        if begun:
-            chosen = begun.recipe.replace(**changes)
-        elif what:
-            chosen = choose(what, overrides or [], changes)
-        else:
-            raise RecipeError("nothing to train.", "Name a recipe or a folder of images; see: eyebright recipes")
+        begun, chosen = _asked(what, overrides or [], changes, resume, out, data, trust)
         with world.first_ahead(), Bar() as bar:
             splits = load(chosen.data, progress=bar)
         forecast = Forecast(splits, remarks())
@@ -90,6 +90,47 @@ def train(
         forecast.judged()
     if world.first:
         _finish(run, splits, scores)
+
+
+def _asked(
+    what: str | None,
+    overrides: list[str],
+    changes: dict[str, Any],
+    resume: Path | None,
+    out: Path | None,
+    data: str | None,
+    trust: bool,
+) -> tuple[Run | None, Recipe]:
+    """The run to go on with, if there is one, and the recipe with the place of its images."""
+    from eyebright.training.run import Run
+
+    if data and not resume:
+        raise RecipeError("--data is for a run that is resumed.", "Name the images instead: eyebright train FOLDER")
+    if resume and (what or overrides or out):
+        raise RecipeError("--resume continues a run as it was begun.", "Leave recipe, FIELD=VALUE and --out away.")
+    if resume:
+        begun = Run.open(resume, trust=trust)
+        return begun, begun.recipe.replace(**changes)
+    if what:
+        return None, choose(what, overrides, changes)
+    raise RecipeError("nothing to train.", "Name a recipe or a folder of images; see: eyebright recipes")
+
+
+def _train_on_cluster(begun: Run | None, chosen: Recipe, folder: Path, on: str | None, workers: int | None) -> Run:
+    """As `_train`, and judged."""
+    from eyebright.cluster.training import train as train_there
+    from eyebright.training.progress import ProgressBar
+
+    path = begun.path if begun else folder
+    if begun:
+        begun.check_trust()
+    try:
+        with cluster(on):
+            remarks().print(f"run: {path}", soft_wrap=True)
+            return train_there(chosen, path, workers=workers, callbacks=[ProgressBar(remarks())])
+    except KeyboardInterrupt:
+        _tell_how_to_resume(path)
+        raise
 
 
 def _train(begun: Run | None, chosen: Recipe, splits: Splits, folder: Path, forecast: Forecast) -> Run:
@@ -103,10 +144,13 @@ def _train(begun: Run | None, chosen: Recipe, splits: Splits, folder: Path, fore
             return resume(begun, splits, callbacks=watchers)
         return fit(chosen, splits, folder=folder, callbacks=watchers)
     except KeyboardInterrupt:
-        path = begun.path if begun else folder
-        if (path / "run.json").is_file():  # else it had not begun
-            remarks().print(f"stopped. Continue exactly with: eyebright train --resume {path}", soft_wrap=True)
+        _tell_how_to_resume(begun.path if begun else folder)
         raise
+
+
+def _tell_how_to_resume(path: Path) -> None:
+    if (path / "run.json").is_file():  # else it had not begun
+        remarks().print(f"stopped. Continue exactly with: eyebright train --resume {path}", soft_wrap=True)
 
 
 def choose(what: str, overrides: list[str], changes: dict[str, Any]) -> Recipe:
@@ -129,8 +173,8 @@ def choose(what: str, overrides: list[str], changes: dict[str, Any]) -> Recipe:
     return recipe(what, overrides, **changes)
 
 
-def _finish(run: Run, splits: Splits, scores: dict[str, Scores], *, images: bool = True) -> None:
-    """Print, report."""
+def _finish(run: Run, splits: Splits | None, scores: dict[str, Scores]) -> None:
+    """Print, report; with images, where they are given and few enough."""
     from eyebright.insight.findings import affordable, findings
 
     score = list(scores.values())[-1]  # test, unless the data has none
@@ -139,7 +183,7 @@ def _finish(run: Run, splits: Splits, scores: dict[str, Scores], *, images: bool
     output().print()
     for each, found in scores.items():
         output().print(f"{each:<10} accuracy {found.accuracy}")
-    if images and affordable(run, splits):
+    if splits is not None and affordable(run, splits):
         with Bar() as bar:
             write_report(run, findings(run, splits, progress=bar))
     else:

@@ -1,0 +1,1 @@
+"""Trainings, sweeps and predictions on many machines, through Ray."""
