@@ -1,6 +1,7 @@
 # make demo   train on an embedded data set and write a report    (RECIPE=... for another)
 # make test   everything that must pass: style, types, import contracts, tests
 # make bench  the measurements behind every claim of speed or exactness
+# make notebooks   run the notebooks on all of CIFAR-10 and keep their outputs
 # Each sets up all that it needs on a fresh machine with Python 3.11 or later.
 
 PYTHON ?= python3
@@ -16,7 +17,7 @@ DATA := .data/ready
 endif
 endif
 
-.PHONY: demo test style types contracts pytest browser bench clean
+.PHONY: demo test style types contracts pytest browser bench notebooks clean
 
 demo: $(INSTALLED) $(DATA)
 	$(BIN)/eyebright train $(RECIPE)
@@ -42,6 +43,9 @@ browser:
 	export DEBIAN_FRONTEND=noninteractive; sudo=$$([ "$$(id -u)" = 0 ] || echo 'sudo --non-interactive'); \
 	{ $$sudo apt-get update -qq && $$sudo apt-get install -qq --yes chromium fonts-dejavu-core >/dev/null; } \
 	|| echo 'no browser could be installed: the tests of the report in a browser will be skipped'
+
+notebooks: $(INSTALLED) $(DATA)
+	$(BIN)/python notebooks/execute.py
 
 bench: $(INSTALLED) $(DATA)
 	$(BIN)/python benchmarks/exact_resume.py

@@ -190,8 +190,8 @@ def test_runs_side_by_side(healthy: Trained, train: Train) -> None:
     json.dumps(found.to_dict())
     lines = repr(found).splitlines()
     assert lines[0].startswith("digits test, second minus first: ")
-    assert f"{found.comparison.first}; training {gap.value:+.3f} [" in lines[1]
-    assert lines[1].endswith(str(first.path))
+    assert lines[1] == f"  first   {first.path}"
+    assert lines[2].startswith(f"          {found.comparison.first}; training {gap.value:+.3f} [")
     assert lines[-2:] == ["  model.dropout: 0.0 -> 0.3", "  training.epochs: 5 -> 1"]
 
 

@@ -48,9 +48,8 @@ def test_train(command: Command, addresses: list[str], monkeypatch: pytest.Monke
         return run
 
     monkeypatch.setattr(training, "train", train)
-    done = command(
-        "train", "digits/mlp", *CHANGES, "--on", "ray://far:10001", "--workers", 3, "--out", tmp_path / "run"
-    )
+    place = ("--on", "ray://far:10001", "--workers", 3, "--out", tmp_path / "run")
+    done = command("train", "digits/mlp", *CHANGES, *place)
     assert done.code == 0, done.err
     assert addresses == ["ray://far:10001"]
     assert given == [3]
@@ -70,7 +69,13 @@ def test_a_stopped_training_says_how_to_go_on(
     done = command("train", "digits/mlp", *CHANGES, "--on", "ray", "--out", tmp_path / "run")
     assert done.code == 130
     assert f"Continue exactly with: eyebright train --resume {tmp_path / 'run'}" in done.err
-    monkeypatch.setattr(training, "train", lambda _, folder, **__: Run.open(folder))
+
+    def go_on(recipe: Recipe, folder: Path, **_: Any) -> Run:
+        run = Run.open(folder)
+        judge(run, load(recipe.data))
+        return run
+
+    monkeypatch.setattr(training, "train", go_on)
     assert command("train", "--resume", tmp_path / "run", "--on", "ray").code == 0
 
 

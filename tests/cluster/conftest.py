@@ -19,7 +19,7 @@ _SOON = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 1000, "he
 _NODE: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": False}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def two_nodes() -> Iterator[Any]:
     """A `ray.cluster_utils.Cluster`; "ray" connects to it, and so does the variable CLIENT_ADDRESS, as a client."""
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():

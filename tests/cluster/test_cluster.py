@@ -54,7 +54,7 @@ def kill(cluster: Any, title: str) -> bool:
         for raylet in node.all_processes["raylet"]:
             for process in psutil.Process(raylet.process.pid).children(recursive=True):
                 with contextlib.suppress(psutil.NoSuchProcess):
-                    if process.cmdline()[0].startswith(title):
+                    if " ".join(process.cmdline()).startswith(title):
                         process.send_signal(signal.SIGKILL)
                         return True
     return False

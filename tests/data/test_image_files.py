@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import pickle
 import struct
 import tempfile
 import tracemalloc
@@ -68,6 +69,14 @@ def test_what_is_left_out_is_counted(tmp_path: Path, caplog: pytest.LogCaptureFi
 
 def test_content(files: ImageFiles) -> None:
     assert {name: files.read(name) for name in NAMES} == {name: FILES[name] for name in NAMES}
+
+
+def test_a_part_is_read_by_itself(files: ImageFiles) -> None:
+    part = files.part(range(1, 4))
+    assert tuple(part.names) == NAMES[1:4]
+    assert [part.read(name) for name in part.names] == [FILES[name] for name in NAMES[1:4]]
+    assert part.signature(np.arange(3)) == files.signature(np.arange(1, 4))
+    assert len(pickle.dumps(files.part(range(0)))) < len(pickle.dumps(part)) < len(pickle.dumps(files))
 
 
 def test_header(files: ImageFiles) -> None:

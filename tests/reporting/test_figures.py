@@ -29,7 +29,7 @@ TRAIN, VALIDATION = (0x76, 0x7C, 0x85), (0x00, 0x72, 0xB2)
 
 
 def test_curves_of_both_splits() -> None:
-    picture = pixels(curves(history(6), best=2))
+    picture = pixels(curves(history(6), best=2, dpi=150))
     assert picture.shape[1] > 1200
     assert has(picture, TRAIN) > 1000
     assert has(picture, VALIDATION) > 1000
@@ -60,7 +60,7 @@ def test_confusion_of_any_size(k: int) -> None:
     matrix = np.eye(k, dtype=np.int64) * 9
     matrix[0, -1] += 1
     names = [f"class {position}" for position in range(k)]
-    picture = pixels(confusion(matrix, names))
+    picture = pixels(confusion(matrix, names, dpi=150))
     assert min(picture.shape[:2]) > 500
     assert max(picture.shape[:2]) < 4000
     assert picture.std() > 10

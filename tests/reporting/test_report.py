@@ -57,9 +57,10 @@ def test_curves_and_confusion_matrix_are_pictures_too(run: FakeRun, tmp_path: Pa
     found = report(run)
     written = found.write_figures(tmp_path)
     assert [path.name for path in written] == ["curves.png", "confusion_matrix.png"]
-    for path, picture in zip(written, (found.curves(), found.confusion_matrix()), strict=True):
+    for path, picture in zip(written, (found.curves(dpi=150), found.confusion_matrix(dpi=150)), strict=True):
         with Image.open(path) as image:
             assert image.tobytes() == picture.tobytes()
+    assert found.curves().width < found.curves(dpi=150).width
     with pytest.raises(RunError, match="was not judged yet"):
         report(fake_run(splits=())).confusion_matrix()
 

@@ -46,6 +46,16 @@ def test_examples_can_be_tried(client: TestClient) -> None:
         assert said["images"][0]["label"] == each["name"]
 
 
+def test_no_link_leads_out_of_a_bundle(tmp_path: Path) -> None:
+    path = write_bundle(tmp_path / "shades", extras=True)
+    (tmp_path / "secret").write_text("of this machine", encoding="utf-8")
+    (path / "examples" / "z-out.png").symlink_to(tmp_path / "secret")
+    (path / "examples" / "z-within.png").symlink_to("dark.png")
+    with open_client(path) as client:
+        assert "link out of the bundle" in refused(client.get("/examples/3.png"), "not-found", 404)
+        assert client.get("/examples/4.png").content == png("dark")
+
+
 def test_known_images_are_shown(client: TestClient) -> None:
     response = client.get("/known/2.png?model=shades&version=1")
     with Image.open(io.BytesIO(response.content)) as image:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import io
 import struct
+import threading
+import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from eyebright.core.errors import TooManyPixelsError
 from eyebright.data.decode import load_image
 from eyebright.serving.pixels import PixelReader, remark_on
 from eyebright.serving.problems import Problem
@@ -81,9 +85,26 @@ def test_a_bomb_is_small() -> None:
     assert len(bomb(10_000, 10_000)) < 20_000
 
 
-def test_what_is_larger_than_most_goes_one_at_a_time() -> None:
+def test_what_is_larger_than_most_is_read_too() -> None:
     large = bomb(5_000, 4_000)
     assert PixelReader(SPEC, 50_000_000).read(Upload("", large)).shape == (8, 8, 3)
+
+
+def test_what_is_larger_than_most_goes_one_at_a_time_whatever_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = threading.Lock()
+
+    def load(*_: object, max_pixels: int, **__: object) -> bool:
+        if max_pixels < 50_000_000:
+            raise TooManyPixelsError("large", "")
+        assert alone.acquire(blocking=False)
+        time.sleep(0.01)
+        alone.release()
+        return True
+
+    monkeypatch.setattr("eyebright.serving.pixels.load_image", load)
+    readers = [PixelReader(SPEC, 50_000_000), PixelReader(SPEC, 50_000_000)] * 2
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(lambda reader: reader.read(Upload("", b"x")), readers))
 
 
 @pytest.mark.parametrize("form", ["GIF", "WEBP", "PNG"])
@@ -96,3 +117,4 @@ def test_of_a_moving_image_the_first_frame_counts_and_this_is_said(form: str) ->
 @pytest.mark.parametrize("form", ["GIF", "WEBP", "PNG", "JPEG", "BMP"])
 def test_of_a_still_image_nothing_is_said(form: str) -> None:
     assert remark_on(png("grey", form=form)) is None
+    assert remark_on(png("grey", form=form) + b"acTL ANIM") is None  # words that may stand in any file

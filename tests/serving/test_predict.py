@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +14,8 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from eyebright.export.bundle import open_bundle
+from eyebright.core.files import write_json
+from eyebright.export.bundle import MANIFEST_FILE, open_bundle
 from eyebright.serving.served_model import ServedModel
 from tests.serving.bundles import CLASSES, png, write_bundle, write_without_risks
 from tests.serving.conftest import open_client
@@ -109,10 +111,13 @@ def test_whether_it_is_sure_depends_on_the_risk(client: TestClient) -> None:
 
 
 def test_nothing_plausible_is_not_sure_either(tmp_path: Path) -> None:
-    with open_client(write_bundle(tmp_path / "shades")) as client:
-        image = predict(client, 64)["images"][0]  # halfway: 0.5 each, and at this risk 0.4 is plausible
+    path = write_bundle(tmp_path / "shades")
+    manifest = json.loads((path / MANIFEST_FILE).read_text(encoding="utf-8"))
+    write_json(path / MANIFEST_FILE, manifest | {"conformal": {"0.1": 0.3}})  # 0.7 is plausible
+    with open_client(path) as client:
+        image = predict(client, 64)["images"][0]  # halfway: 0.5 each
         assert image["sure"] is False
-        assert set(image["plausible"]) == {"dark", "grey"}
+        assert image["plausible"] == []
 
 
 def test_a_model_without_thresholds_says_nothing_about_it(tmp_path: Path) -> None:

@@ -66,6 +66,17 @@ def test_a_connection_on_which_nothing_comes_is_closed(hasty: str, begun: bytes)
     assert b"408" not in exchange(hasty, begun)
 
 
+def test_empty_lines_do_not_keep_a_connection(hasty: str) -> None:
+    with connect(hasty) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: here\r\n\r\n")
+        answer = b""
+        while b'"alive"' not in answer:
+            answer += connection.recv(1 << 16)
+        connection.sendall(b"\r\n")
+        while connection.recv(1 << 16):
+            pass  # it would wait until the time of the socket is over, and raise
+
+
 def test_a_client_that_goes_in_the_middle_is_forgotten(hasty: str) -> None:
     for begun in (b"GET /heal", POST + b"Content-Length: 10\r\n\r\nabc"):
         with connect(hasty) as connection:
@@ -104,6 +115,13 @@ def test_a_connection_goes_on_after_a_refusal(hasty: str) -> None:
 def test_a_client_that_asks_whether_it_may_send_is_answered(hasty: str) -> None:
     answer = exchange(hasty, whole(png("dark"), b"Expect: 100-continue\r\nConnection: close\r\n"))
     assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 ")
+
+
+def test_another_protocol_is_refused_where_a_body_would_get_lost(hasty: str) -> None:
+    upgrade = b"Connection: Upgrade, close\r\nUpgrade: h2c\r\n"
+    assert "Upgrade" in problem(exchange(hasty, whole(png("dark"), upgrade)), 400)
+    plain = exchange(hasty, b"GET /healthz HTTP/1.1\r\nHost: here\r\n" + upgrade + b"\r\n")
+    assert plain.startswith(b"HTTP/1.1 200 ")
 
 
 def test_too_many_connections_are_answered_and_closed(bundle: Path) -> None:

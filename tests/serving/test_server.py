@@ -79,6 +79,14 @@ def test_several_workers_count_together(tmp_path: Path) -> None:
         assert server.process.wait(PATIENCE) == 0
 
 
+@pytest.mark.slow  # as above
+def test_workers_that_cannot_start_are_a_failure(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "eyebright", "serve", str(tmp_path / "nothing"), "--port", "0", "--workers", "2"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 2
+    assert "there is no bundle" in done.stderr
+
+
 def test_an_overloaded_server_refuses_some_loses_none_and_recovers(
     bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -140,6 +140,7 @@ def test_json_with_base64() -> None:
         (b"application/json", b'{"images": [{"data": "Y!"}]}', 400, "not base64"),
         (b"application/json", b'{"images": [{"data": "\xc3\xa9"}]}', 400, "not base64"),
         (b"application/json", b'{"images": [{}, {}, {}, {}]}', 413, "more than 3 images"),
+        (b"application/json", b'{"images": [' + b"[]," * 3001 + b"[]]}", 400, "more values than 3 images"),
     ],
 )
 def test_what_is_no_batch_of_images_is_named(content_type: bytes, body: bytes, status: int, said: str) -> None:

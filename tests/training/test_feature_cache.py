@@ -172,10 +172,22 @@ def test_the_cache_is_bounded(
     fit(recipe(file, epochs=1, precision="fp32"), shades, folder=tmp_path / "second", callbacks=[])
     assert sum(path.stat().st_size for path in files()) <= size
     monkeypatch.setattr(feature_cache, "LIMIT_BYTES", 1000)
+    kept = files()
     other = Splits(shades.train.take(range(100)), shades.validation, shades.test)
     run = fit(recipe(file, epochs=1), other, folder=tmp_path / "third", callbacks=[])
     assert "do not fit into" in caplog.text
     assert run.status == "finished"
+    assert files() == kept  # removing them would not have made room
+
+
+def test_two_trainings_may_clear_the_cache_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "old.npy").write_bytes(bytes(10))
+    found = [*tmp_path.glob("*.npy"), tmp_path / "gone.npy"]
+    monkeypatch.setattr(Path, "glob", lambda *_: iter(found))
+    monkeypatch.setattr(feature_cache, "LIMIT_BYTES", 15)
+    monkeypatch.setattr(feature_cache, "RESERVE_BYTES", 0)
+    assert feature_cache._room(tmp_path, 10)
+    assert not (tmp_path / "old.npy").exists()
 
 
 def test_an_interrupt_leaves_no_half_file(

@@ -78,6 +78,13 @@ def test_freezing_wins_over_unfreezing() -> None:
     assert learning(model) == {"layer4"}
 
 
+def test_without_stages_to_freeze_a_body_may_hold_what_never_learns() -> None:
+    model = registry.build(NETS["resnet"], SPEC).train()
+    model.network.get_submodule("layer1").requires_grad_(False).eval()
+    freezing.freeze(model, TrainingSettings(), 0.5)
+    assert "layer1" not in learning(model)
+
+
 @pytest.mark.parametrize("name", ["blocks.5", "network.blocks.5"])
 def test_a_stage_may_lie_deeper(name: str) -> None:
     model = registry.build(NETS["vit"], SPEC)

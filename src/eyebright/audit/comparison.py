@@ -126,8 +126,8 @@ class RunComparison:
         pairs = zip(("first", "second"), self.names, (found.first, found.second), self.gaps, strict=True)
         lines = [f"{found.source} {found.split}, second minus first: {_signed(found.difference)}, p={found.p:.2g}"]
         for place, name, accuracy, gap in pairs:
-            beyond = f"; training {_signed(gap)} above {gap.split}" if gap else ""
-            lines.append(f"  {place:<6}  {accuracy}{beyond}  {name}")
+            ahead = f"; training {_signed(gap)} above {gap.split}" if gap else ""
+            lines += [f"  {place:<6}  {name}", f"          {accuracy}{ahead}"]
         lines.append(f"  {len(found.mended)} mended (only the second is right), {len(found.broken)} broken")
         lines += [f"  {change.field}: {change.first} -> {change.second}" for change in self.settings]
         return "\n".join(lines)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import time
 import uuid
 from collections.abc import Callable, Collection
 from typing import Any, final
@@ -56,19 +57,23 @@ class Conversation:
         """To be given to the work."""
         return Voice(self._exchange)
 
-    def until_one_of(self, work: Collection[Any]) -> Any:
+    def until_one_of(self, work: Collection[Any], *, ends: float | None = None) -> Any:
         """Listen until a task is over; returns its reference.
 
         Parameters
         ----------
         work : references of tasks.
+        ends : when to stop listening, as `time.monotonic` tells it; then None is returned.
         """
         import ray
 
         while True:
             self._next = self._next or self._exchange.next.remote()
+            patience = None if ends is None else max(0.0, ends - time.monotonic())
             # Questions first: what a task says before its end is heard before its end.
-            ready, _ = ray.wait([self._next, *work], num_returns=1)
+            ready, _ = ray.wait([self._next, *work], num_returns=1, timeout=patience)
+            if not ready:
+                return None
             if ready[0] != self._next:
                 return ready[0]
             number, question = ray.get(self._next)

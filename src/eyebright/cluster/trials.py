@@ -13,6 +13,7 @@ import functools
 import logging
 import shutil
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -55,7 +56,7 @@ def executor(images: Images | None = None, *, workers: int | None = None) -> Exe
             room = 1
             while True:
                 while len(trials.running) < room and (job := next(jobs, None)) is not None:
-                    share = share_of_trial(Recipe.from_dict(job.recipe).replace(**job.values))
+                    share = share_of_trial(Recipe.from_dict(job.recipe))
                     trials.begin(job, share.options)
                     room = workers or share.room()
                 if not trials.running:
@@ -120,8 +121,9 @@ class _Trials:
         with contextlib.suppress(ray.exceptions.RayError, ConnectionError):  # what ended the sweep may be the cluster
             for reference in self.running:
                 ray.cancel(reference)
-            if self.running:
-                ray.wait(list(self.running), num_returns=len(self.running), timeout=_FAREWELL)
+            ends = time.monotonic() + _FAREWELL
+            while self.running and (over := self._conversation.until_one_of(self.running, ends=ends)) is not None:
+                del self.running[over]
         for _, telling in self._reporters.values():
             telling.close()
         self._open.close()

@@ -7,11 +7,11 @@ import dataclasses
 import logging
 import os
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pooch
 import requests
 import urllib3
 from filelock import FileLock
@@ -115,7 +115,7 @@ def _try_mirrors(remote: RemoteFile, path: Path, progress: Progress | None, time
             continue
         downloader = _Downloader(parts[url], f"download {remote.name}", progress, timeout)
         try:
-            with _quiet_pooch():
+            with _quiet_pooch() as pooch:
                 # pooch checks the sum of a temporary file and only then moves it to its name.
                 pooch.retrieve(url, remote.checksum, fname=path.name, path=path.parent, downloader=downloader)
         except _FAILURES as error:
@@ -204,12 +204,16 @@ def _root_cause(error: BaseException) -> BaseException:
 
 
 @contextlib.contextmanager
-def _quiet_pooch() -> Iterator[None]:
-    """Keep pooch from writing to stderr: the caller tells the user through `Progress`."""
+def _quiet_pooch() -> Iterator[Any]:
+    """pooch, kept from writing to stderr: the caller tells the user through `Progress`."""
+    with warnings.catch_warnings():
+        # Its own bars, which are not used, would like to be widgets in a notebook.
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        import pooch
     logger = pooch.get_logger()
     level = logger.level
     logger.setLevel(logging.WARNING)
     try:
-        yield
+        yield pooch
     finally:
         logger.setLevel(level)

@@ -240,7 +240,7 @@ def guided_gradients(subject: Subject, x: Tensor, classes: Tensor) -> Tensor:
 
 
 def _pass_positive_gradients(_module: object, _inputs: object, output: Tensor) -> None:
-    output.register_hook(lambda gradient: gradient.clamp(min=0))
+    output.register_hook(lambda gradient: gradient.clamp(min=0))  # type: ignore[no-untyped-call]  # it is torch's
 
 
 def _without_channel(activations: Tensor, *, number: int) -> Tensor:

@@ -20,20 +20,21 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_DPI = 150
+SCREEN, PRINT = 100, 150  # dots per inch
 _INK, _QUIET, _LINE = "#1b1e22", "#5c636c", "#e5e2dc"
 _COLOURS = {"train": "#767c85", "validation": "#0072b2"}  # as in the report: grey, and Okabe and Ito's blue
 _LABEL_SHARE = 0.07  # of the height of the axes that a label takes
 _COUNTED_CLASSES = 25  # a matrix of more classes has no room for numbers
 
 
-def curves(history: Sequence[Mapping[str, float]], *, best: int | None = None) -> Image.Image:
+def curves(history: Sequence[Mapping[str, float]], *, best: int | None = None, dpi: int = SCREEN) -> Image.Image:
     """Draw loss and accuracy over the epochs, of training and, where there is one, of validation.
 
     Parameters
     ----------
     history : a record an epoch, as `Run.history`.
     best : position in `history` of the epoch to mark.
+    dpi : dots per inch; the picture is about 10 inches wide.
 
     Raises
     ------
@@ -65,10 +66,10 @@ def curves(history: Sequence[Mapping[str, float]], *, best: int | None = None) -
             )
         if quantity == "accuracy":
             axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g}%")
-    return _picture(figure)
+    return _picture(figure, dpi)
 
 
-def confusion(matrix: NDArray[np.int64], classes: Sequence[str]) -> Image.Image:
+def confusion(matrix: NDArray[np.int64], classes: Sequence[str], *, dpi: int = SCREEN) -> Image.Image:
     """Draw a confusion matrix (K, K), rows are the true classes; colour is the share of the row.
 
     Up to 25 classes have their counts written in.
@@ -98,7 +99,7 @@ def confusion(matrix: NDArray[np.int64], classes: Sequence[str]) -> Image.Image:
         for row, column in zip(*np.nonzero(matrix), strict=True):
             colour = "white" if shares[row, column] > 0.4 else _INK
             axes.text(column, row, f"{matrix[row, column]}", ha="center", va="center", fontsize=8, color=colour)
-    return _picture(figure)
+    return _picture(figure, dpi)
 
 
 def write_png(picture: Image.Image, path: Path) -> Path:
@@ -109,7 +110,7 @@ def write_png(picture: Image.Image, path: Path) -> Path:
     StorageError : the disk refuses.
     """
     with atomic_path(path) as temporary:
-        picture.save(temporary, "PNG", dpi=(_DPI, _DPI))
+        picture.save(temporary, "PNG")
     return path
 
 
@@ -157,10 +158,10 @@ def _clean(axes: Axes) -> None:
     axes.tick_params(length=0, colors=_QUIET, labelsize=9)
 
 
-def _picture(figure: Figure) -> Image.Image:
+def _picture(figure: Figure, dpi: int) -> Image.Image:
     content = io.BytesIO()
     with warnings.catch_warnings():
         # A class name in a script that the font lacks is drawn as boxes; the report shows it right.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure.savefig(content, format="png", dpi=_DPI, bbox_inches="tight", pad_inches=0.15)
+        figure.savefig(content, format="png", dpi=dpi, bbox_inches="tight", pad_inches=0.15)
     return Image.open(content).convert("RGB")

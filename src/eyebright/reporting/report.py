@@ -129,21 +129,22 @@ class Report:
         """
         written = []
         if self.history:
-            written.append(figures.write_png(self.curves(), Path(folder) / "curves.png"))
+            written.append(figures.write_png(self.curves(dpi=figures.PRINT), Path(folder) / "curves.png"))
         if self.judged:
-            written.append(figures.write_png(self.confusion_matrix(), Path(folder) / "confusion_matrix.png"))
+            matrix = self.confusion_matrix(dpi=figures.PRINT)
+            written.append(figures.write_png(matrix, Path(folder) / "confusion_matrix.png"))
         return written
 
-    def curves(self) -> Image.Image:
+    def curves(self, *, dpi: int = figures.SCREEN) -> Image.Image:
         """Loss and accuracy over the epochs, the kept one marked.
 
         Raises
         ------
         MissingExtraError : Matplotlib is not installed.
         """
-        return figures.curves(self.history, best=self.best)
+        return figures.curves(self.history, best=self.best, dpi=dpi)
 
-    def confusion_matrix(self) -> Image.Image:
+    def confusion_matrix(self, *, dpi: int = figures.SCREEN) -> Image.Image:
         """Which class was taken for which, on the judged images.
 
         Raises
@@ -154,7 +155,7 @@ class Report:
         if not self.judged:
             raise RunError(f"a run of {self.recipe.name} was not judged yet.", "Judge it: eyebright evaluate RUN")
         scores = self.scores[self.judged]
-        return figures.confusion(scores.confusion, scores.classes)
+        return figures.confusion(scores.confusion, scores.classes, dpi=dpi)
 
 
 def report(run: RunLike, findings: Findings | None = None) -> Report:

@@ -115,10 +115,14 @@ def _add_images(api: FastAPI, shelf: Shelf, key: Key) -> None:
     @api.get("/examples/{number:int}.png", **picture)
     def example(number: int, request: Request) -> Response:
         """One of them."""
-        paths = _asked_for(shelf, request).bundle.examples
+        bundle = _asked_for(shelf, request).bundle
+        paths = bundle.examples
         if number >= len(paths):
             raise Problem("not-found", f"there are {len(paths)} examples.", "See /examples.")
-        return FileResponse(paths[number], media_type="image/png", headers=_KEPT)
+        path = paths[number].resolve()
+        if not path.is_relative_to(bundle.path.resolve()):  # a bundle may come from a stranger, with links
+            raise Problem("not-found", f"example {number} is a link out of the bundle.", "Put a copy of it there.")
+        return FileResponse(path, media_type="image/png", headers=_KEPT)
 
     @api.get("/known/{number:int}.png", **picture)
     def known(number: int, request: Request) -> Response:

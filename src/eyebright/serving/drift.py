@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from eyebright.export.manifest import Reference
 
-# Images after which the numbers are published and begun anew. Chance alone makes an index of about
-# bins / images (1/n + 1/m for each bin): with these it stays far below 0.1.
+# Images after which the numbers are published and begun anew. Chance alone makes an index of about 1/n + 1/m for each
+# bin, with n images that came and m validation images: with these n it stays far below 0.1, if m is as large.
 _FEWEST, _A_CLASS = 1000, 50
 # Share of a histogram that is spread evenly over its bins: with an empty one the index would be infinite.
 _SPREAD = 0.01

@@ -84,8 +84,11 @@ class Endpoint(ABC):
             problem.headers += await discard(receive)
             raise
         with self._budget.hold() as held:
-            body = await read_body(receive, headers, self.settings.max_body, held)
-            uploads = await images_of(headers.get(b"content-type", b""), body, self.settings.max_images)
+            uploads = await images_of(  # the body itself is not kept beside them
+                headers.get(b"content-type", b""),
+                await read_body(receive, headers, self.settings.max_body, held),
+                self.settings.max_images,
+            )
             try:
                 async with asyncio.timeout(self.settings.answer_seconds):
                     return await self.answer(scope["query_string"], uploads)

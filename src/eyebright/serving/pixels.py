@@ -29,6 +29,9 @@ _STRANGERS = (
     (b"pk\x03\x04", "a zip archive"),
     (b"data:image/", "a data URL, and not the bytes that stand behind its comma in base64"),
 )
+# How formats begin that may hold an animation, and what stands near the beginning of those that do.
+_MARKS = {b"GIF8": b"GIF8", b"RIFF": b"ANIM", b"\x89PNG": b"acTL"}
+
 # At byte 4 of the ISO containers that telephones write.
 _CONTAINERS = {b"ftypheic": "HEIC", b"ftypheix": "HEIC", b"ftypmif1": "HEIF", b"ftypavif": "AVIF"}
 
@@ -42,10 +45,11 @@ class PixelReader:
     max_pixels : width times height that the header of an image may give.
     """
 
+    _one_at_a_time = threading.Lock()  # of all models of the process
+
     def __init__(self, spec: InputSpec, max_pixels: int) -> None:
         self._spec = spec
         self._max_pixels = max_pixels
-        self._one_at_a_time = threading.Lock()
 
     def read(self, upload: Upload) -> NDArray[np.uint8]:
         """The pixels (h, w, C), as training would have seen them.
@@ -71,10 +75,10 @@ class PixelReader:
 
 def remark_on(data: bytes) -> str | None:
     """What a client should know about an image that was judged: that it moves, and only its first frame counted."""
-    head = data[:4096]
-    if head[:4] == b"GIF8" or (head[:4] == b"RIFF" and b"ANIM" in head) or b"acTL" in head:
+    mark = _MARKS.get(data[:4])
+    if mark is not None and mark in data[:4096]:
         try:
-            with Image.open(io.BytesIO(data)) as image:
+            with Image.open(io.BytesIO(data), formats=("GIF", "WEBP", "PNG")) as image:
                 moves = getattr(image, "is_animated", False)
         except Exception:  # noqa: BLE001 - its first frame was fine; Pillow raises whatever damaged bytes make of it
             moves = True

@@ -16,6 +16,7 @@ from eyebright.serving.problems import Problem, overloaded
 from eyebright.serving.settings import ServerSettings
 
 _HEAD_BYTES = 64 << 10  # of a request line with its headers; servers commonly allow 8 to 64 KiB
+_OF_BODIES = frozenset({b"content-length", b"transfer-encoding"})  # headers of a request that has a body
 _REFUSED_SECONDS = 1.0  # that a connection too many has to send something, and so to be told why it is closed
 
 
@@ -65,6 +66,9 @@ class GuardedProtocol(HttpToolsProtocol):
             if self._head_bytes > _HEAD_BYTES:
                 cause = f"the head of the request has more than {_HEAD_BYTES:,} bytes."
                 self._refuse(Problem("headers-too-large", cause, "Send fewer or shorter headers."))
+        elif not self._arriving and not self._deadline and self.cycle.response_complete:
+            # Empty lines between requests begin none, but end uvicorn's own wait for the next one.
+            self._wait(self._limits.header_seconds)
 
     def on_message_begin(self) -> None:
         """A request begins."""
@@ -75,12 +79,18 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Its head is there."""
         self._arriving = "body"
+        if self.parser.should_upgrade() and any(name in _OF_BODIES for name, _ in self.headers):
+            cause = "the request asks for another protocol (Upgrade), so that its body is not read."
+            remedy = "Send plain HTTP/1.1: curl --http1.1, in Java HttpClient.Version.HTTP_1_1."
+            self._refuse(Problem("bad-request", cause, remedy))
+            return
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """Its body is there."""
         self._arriving = None
-        super().on_message_complete()
+        if not self.transport.is_closing():
+            super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
         """What is not HTTP."""

@@ -10,7 +10,7 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -119,6 +119,7 @@ def _protocol(**options: Any) -> GuardedProtocol:
 
 
 def _run_workers(config: uvicorn.Config, listener: socket.socket) -> None:
+    from uvicorn.config import STARTUP_FAILURE
     from uvicorn.supervisors import Multiprocess
 
     from eyebright.serving.metrics import FOLDER_VARIABLE
@@ -126,20 +127,24 @@ def _run_workers(config: uvicorn.Config, listener: socket.socket) -> None:
     with tempfile.TemporaryDirectory(prefix="eyebright-metrics-") as folder:
         os.environ[FOLDER_VARIABLE] = folder
         try:
-            Multiprocess(config, [listener]).run()
+            workers = Multiprocess(config, [listener])
+            workers.run()
         finally:
             del os.environ[FOLDER_VARIABLE]
+    if any(process.exitcode == STARTUP_FAILURE for process in workers.processes):
+        raise SystemExit(STARTUP_FAILURE)  # as one process alone does
 
 
-@contextlib.contextmanager
-def _bound(host: str, port: int) -> Iterator[socket.socket]:
+def _bound(host: str, port: int) -> socket.socket:
     """A socket that has its address and does not listen yet: nobody connects before the bundles are open."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as listener:
+        with contextlib.ExitStack() as unless_bound:
+            listener = unless_bound.enter_context(socket.socket(family, kind, protocol))
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
-            yield listener
+            unless_bound.pop_all()
+            return listener
     except socket.gaierror as error:
         raise ServingError(f"there is no host {host!r}: {error.strerror}.", "Try: --host 127.0.0.1") from error
     except OSError as error:

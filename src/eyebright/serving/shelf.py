@@ -38,7 +38,9 @@ class _Place:
 
 
 class Shelf:
-    """The models, in the order in which the server was given them. Of the event loop's thread alone.
+    """The models, in the order in which the server was given them.
+
+    The event loop's thread alone changes them; any thread may look.
 
     Parameters
     ----------
@@ -69,7 +71,7 @@ class Shelf:
         """
         for path in self._paths:
             signature = _signature(path)
-            served = await self._serve(await asyncio.to_thread(open_bundle, path, threads=1))
+            served = await self._serve(await asyncio.to_thread(_opened, path))
             self._refuse_twin(served.bundle, path)
             self._places.append(_Place(path, served, signature, signature))
 
@@ -115,7 +117,7 @@ class Shelf:
             return None
         place.tried = signature
         try:
-            bundle = await asyncio.to_thread(open_bundle, place.path, threads=1)
+            bundle = await asyncio.to_thread(_opened, place.path)
             self._refuse_twin(bundle, place.path, except_for=place)
             place.served = await self._serve(bundle)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the new one, the old one goes on
@@ -140,6 +142,13 @@ class Shelf:
                     f"{path} and {place.path} are both version {bundle.version} of {bundle.name}.",
                     "Serve one of them, or export one under another name.",
                 )
+
+
+def _opened(path: Path) -> Bundle:
+    """A bundle of which all is read, so that nothing keeps the event loop waiting later."""
+    bundle = open_bundle(path, threads=1)
+    _ = bundle.known  # read when it is first asked for
+    return bundle
 
 
 def _signature(path: Path) -> Signature:

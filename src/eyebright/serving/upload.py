@@ -24,6 +24,9 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 _DISCARDED = 64 << 20
 # Larger bodies are taken apart by a thread: the loop would keep all others waiting for milliseconds.
 _QUICKLY_PARSED = 256 << 10
+# Of an image in JSON: its own, and those in its name. Every value needs one, and a body of nothing but empty lists
+# would take 24 times its bytes in memory before anybody could refuse it.
+_COMMAS = 1000
 
 _TYPES = "multipart/form-data with files, one image with its own type such as image/jpeg, or application/json"
 _HOW_TO = "Send a file, as in: curl -F image=@photo.jpg URL. Options such as top go into the query: URL?top=3"
@@ -249,6 +252,8 @@ def _multipart(body: bytes, boundary: bytes, most: int) -> list[Upload]:
 
 
 def _json(body: bytes, most: int) -> list[Upload]:
+    if body.count(b",") > _COMMAS * most:
+        raise _bad_json(f"the body holds more values than {most} images, the limit, could need")
     try:
         value = json.loads(body)
     except (ValueError, RecursionError) as error:

@@ -24,7 +24,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from eyebright.core.device import Plan
-from eyebright.core.files import atomic_path
+from eyebright.core.files import atomic_path, storage_errors
 from eyebright.core.recipe import Recipe
 from eyebright.core.settings.augment import AugmentSettings
 from eyebright.data.augment import mirrored
@@ -253,11 +253,25 @@ def _opened(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32] | None:
 
 def _room(folder: Path, needed: int) -> bool:
     """Remove the files that were used longest ago until so many bytes fit; False: they never will."""
-    folder.mkdir(parents=True, exist_ok=True)
-    files = sorted(folder.glob("*.npy"), key=lambda path: path.stat().st_mtime)
-    used = sum(path.stat().st_size for path in files)
-    while used + needed > LIMIT_BYTES and files:
-        oldest = files.pop(0)
-        used -= oldest.stat().st_size
-        oldest.unlink(missing_ok=True)
-    return used + needed <= LIMIT_BYTES and needed <= shutil.disk_usage(folder).free - RESERVE_BYTES
+    if needed > LIMIT_BYTES:
+        return False
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        files = _by_last_use(folder)
+        used = sum(size for _, size, _ in files)
+        for _, size, path in files:
+            if used + needed <= LIMIT_BYTES:
+                break
+            path.unlink(missing_ok=True)
+            used -= size
+        return needed <= shutil.disk_usage(folder).free - RESERVE_BYTES
+
+
+def _by_last_use(folder: Path) -> list[tuple[float, int, Path]]:
+    """Time of the last use, bytes and path of each file of features, the oldest first."""
+    files = []
+    for path in folder.glob("*.npy"):
+        with contextlib.suppress(FileNotFoundError):  # another training has just removed it
+            status = path.stat()
+            files.append((status.st_mtime, status.st_size, path))
+    return sorted(files)

@@ -39,7 +39,12 @@ def changes(settings: TrainingSettings, before: float, done: float) -> bool:
 
 
 def freeze(model: Classifier, settings: TrainingSettings, done: float) -> None:
-    """Let the stages learn that are to learn when the share `done` of the training is over, and no others."""
+    """Let the stages learn that are to learn when the share `done` of the training is over, and no others.
+
+    Without such settings the model stays as it is: a custom body may hold parameters that are never to learn.
+    """
+    if not settings.freeze and settings.unfreeze is None:
+        return
     hold(model, frozen_at(settings, done), learning_at(settings, done))
 
 

@@ -22,7 +22,7 @@ class ProgressBar(Callback):
 
     Parameters
     ----------
-    console : where to; default: standard error, so that results can be piped.
+    console : where to; default: standard error, so that results can be piped. In a notebook it is the running cell.
     """
 
     def __init__(self, console: Console | None = None) -> None:
