@@ -15,11 +15,12 @@ def test_a_marked_folder_is_known_and_another_of_its_name_is_not(tmp_path: Path)
     with marked(tmp_path / "runs") as folder:
         assert folder.seen
         assert folder.here("a") == tmp_path / "runs" / "a"
+        seen = folder
         elsewhere = SharedFolder(folder.path, "another token")
         assert not elsewhere.seen
         assert elsewhere.here("a") == elsewhere.own / "a"
         assert elsewhere.own != folder.own
-    assert not folder.seen
+    assert not seen.seen
     assert list((tmp_path / "runs").iterdir()) == []
 
 
