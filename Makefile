@@ -58,6 +58,7 @@ bench: $(INSTALLED) $(DATA)
 	$(BIN)/python benchmarks/time_budget.py
 	$(BIN)/python benchmarks/tracking_overhead.py
 	$(BIN)/python benchmarks/distributed.py
+	$(BIN)/python benchmarks/ray_start.py
 
 # torch first: pip keeps an installed one, so that a CPU build stays a CPU build.
 $(INSTALLED): pyproject.toml constraints.txt

@@ -21,9 +21,9 @@ WIDE, PHONE = (1400, 900), (390, 844)  # pixels
 _CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # not longer: Playwright's event loop would stand in the way of tests that run their own
 def browser() -> Iterator[Browser]:
-    """One browser for all tests; each page has a profile of its own."""
+    """One browser for all tests of a file; each page has a profile of its own."""
     path = next(filter(None, map(shutil.which, _NAMES)), None)
     if path is None:
         pytest.skip(f"no browser here (looked for {', '.join(_NAMES)}): `make browser` installs one on Debian")

@@ -1,7 +1,7 @@
 """Predicting for millions of files on a cluster: Ray Data hands out parts of the list to processes that hold the model.
 
 Only names travel to these, and only counts come back; Ray Data keeps as many parts under way as they can take. Each
-part becomes one Parquet file, written whole or not at all: whatever dies, a part that is there is not done again.
+part becomes one Parquet file, written whole or not at all: whatever dies, the next call does only what is missing.
 """
 
 from __future__ import annotations
@@ -244,4 +244,4 @@ def _opened(bundle: tuple[str, bytes]) -> Bundle:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name
         unpack(content, path)
-        return open_bundle(path)
+        return open_bundle(path, threads=_SHARE.cpus)
