@@ -21,7 +21,7 @@ WIDE, PHONE = (1400, 900), (390, 844)  # pixels
 _CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 
 
-@pytest.fixture(scope="module")  # not longer: Playwright's event loop would stand in the way of tests that run their own
+@pytest.fixture(scope="module")  # not longer: its event loop would stand in the way of tests that run their own
 def browser() -> Iterator[Browser]:
     """One browser for all tests of a file; each page has a profile of its own."""
     path = next(filter(None, map(shutil.which, _NAMES)), None)
