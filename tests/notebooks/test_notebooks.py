@@ -79,7 +79,9 @@ def test_what_is_committed_is_whole_and_tidy(path: Path) -> None:
     assert path.stat().st_size < LARGEST
     assert tidied(notebook) == notebook
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    # Run from top to bottom, or not run yet and without outputs; never something between.
+    counts = [cell.execution_count for cell in code]
+    assert counts == list(range(1, len(code) + 1)) or not any(counts + [cell.outputs for cell in code])
     assert all(output.get("name") != "stderr" for cell in code for output in cell.outputs)
     assert "limit = None" in code[0].source  # the outputs are those of all images
 
