@@ -33,7 +33,7 @@ import onnxruntime
 from PIL import Image
 
 from eyebright.core.processor import available_threads, processor_name
-from eyebright.export.bundle import Bundle, open_bundle
+from eyebright.exporting.bundle import Bundle, open_bundle
 
 BATCH = 64
 FEW = 500  # files, whose memory is that of Python and its packages

@@ -50,7 +50,7 @@ from PIL import Image
 
 from eyebright.core.processor import available_threads
 from eyebright.data.decode import load_image
-from eyebright.export.bundle import Bundle, open_bundle
+from eyebright.exporting.bundle import Bundle, open_bundle
 
 BATCH = 32
 FILES = 64  # different images that are sent in turn

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from eyebright.core.processor import available_threads
 from eyebright.data.decode import load_image
-from eyebright.export.bundle import open_bundle
+from eyebright.exporting.bundle import open_bundle
 
 
 class Classify(litserve.LitAPI):  # type: ignore[misc]  # it has no types

@@ -45,10 +45,10 @@ if TYPE_CHECKING:
     from eyebright.evaluation.predictions import Predictions as Predictions
     from eyebright.evaluation.score import Score as Score
     from eyebright.evaluation.scores import Scores as Scores
-    from eyebright.export.bundle import Bundle as Bundle
-    from eyebright.export.bundle import open_bundle as open_bundle
-    from eyebright.export.certificate import Certificate as Certificate
-    from eyebright.export.write import export as export
+    from eyebright.exporting.bundle import Bundle as Bundle
+    from eyebright.exporting.bundle import open_bundle as open_bundle
+    from eyebright.exporting.certificate import Certificate as Certificate
+    from eyebright.exporting.write import export as export
     from eyebright.insight.activation_maps import ActivationMaps as ActivationMaps
     from eyebright.insight.activation_maps import activation_maps as activation_maps
     from eyebright.insight.embedding import embed as embed
@@ -127,8 +127,8 @@ _HOMES = {
     "transfer": "transfers.transfer",
     "report": "reporting.report",
     "side_by_side": "reporting.side_by_side",
-    "export": "export",
-    "open_bundle": "export.bundle",
+    "export": "exporting.write",
+    "open_bundle": "exporting.bundle",
     "sweep": "sweeps.sweep",
     "resume_sweep": "sweeps.sweep",
     "sweep_report": "reporting.sweep_report",
@@ -154,8 +154,8 @@ _HOMES = {
     "Remark": "audit.case",
     "Reproduction": "tables.reproduction",
     "Transfer": "transfers.result",
-    "Bundle": "export.bundle",
-    "Certificate": "export.certificate",
+    "Bundle": "exporting.bundle",
+    "Certificate": "exporting.certificate",
     "LabelPatch": "data.label_patch",
     "EyebrightError": "core.errors",
 }

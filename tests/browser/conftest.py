@@ -11,7 +11,7 @@ from urllib.parse import urljoin
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from eyebright.export.site import RUNTIME, RUNTIME_VERSION
+from eyebright.exporting.site import RUNTIME, RUNTIME_VERSION
 from eyebright.reporting.report import report
 from tests.npm import pack
 from tests.reporting.conftest import FakeRun, fake_run, findings

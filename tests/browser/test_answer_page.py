@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, FilePayload, Page, Route, expect
 
-from eyebright.export.bundle import open_bundle
-from eyebright.export.site import MODEL_FOLDER, PAGE, read_runtime, write_page
+from eyebright.exporting.bundle import open_bundle
+from eyebright.exporting.site import MODEL_FOLDER, PAGE, read_runtime, write_page
 from tests.browser.hosting import hosted
 from tests.data.pictures import picture
 from tests.data.pictures import png as packed

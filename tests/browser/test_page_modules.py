@@ -15,8 +15,8 @@ from playwright.sync_api import Page
 
 from eyebright.core.input_spec import InputSpec
 from eyebright.data.decode import decode
-from eyebright.export.explanation import occlusion, scaled
-from eyebright.export.site import PAGE
+from eyebright.exporting.explanation import occlusion, scaled
+from eyebright.exporting.site import PAGE
 from tests.browser.hosting import BLOB, encoded, hosted, run_module
 from tests.data.pictures import picture
 

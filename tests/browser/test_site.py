@@ -16,8 +16,8 @@ from playwright.sync_api import expect
 import eyebright as eb
 from eyebright.core.recipe import Recipe
 from eyebright.data.image_set import Splits
-from eyebright.export.bundle import Bundle, open_bundle
-from eyebright.export.site import MODEL_FOLDER, read_runtime, write_page
+from eyebright.exporting.bundle import Bundle, open_bundle
+from eyebright.exporting.site import MODEL_FOLDER, read_runtime, write_page
 from tests.browser.hosting import encoded, hosted
 from tests.conftest import make_images
 from tests.data.pictures import picture

@@ -15,8 +15,8 @@ from PIL import Image
 
 from eyebright.core.recipe import recipe
 from eyebright.data.load import load
-from eyebright.export import write
-from eyebright.export.onnx import to_onnx
+from eyebright.exporting import write
+from eyebright.exporting.onnx import to_onnx
 from eyebright.models.classifier import Classifier
 from eyebright.training.fit import fit, judge
 from eyebright.training.run import Run

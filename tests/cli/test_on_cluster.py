@@ -12,7 +12,7 @@ import pytest
 from eyebright.cluster import prediction, session, training, trials
 from eyebright.core.recipe import Recipe
 from eyebright.data.load import load
-from eyebright.export.bulk import Summary
+from eyebright.exporting.bulk import Summary
 from eyebright.sweeps.executor import Executor, here
 from eyebright.training.fit import fit, judge
 from eyebright.training.run import Run

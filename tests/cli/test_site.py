@@ -10,9 +10,9 @@ import pytest
 
 from eyebright.core.recipe import Recipe, recipe
 from eyebright.data.image_set import Splits
-from eyebright.export.bundle import Bundle, open_bundle
+from eyebright.exporting.bundle import Bundle, open_bundle
 from tests.cli.conftest import Command
-from tests.export.test_site import PARTS, npm_folder
+from tests.exporting.test_site import PARTS, npm_folder
 from tests.serving.bundles import write_bundle
 
 
@@ -42,7 +42,7 @@ def written(monkeypatch: pytest.MonkeyPatch, shades: Splits) -> list[Path]:
     run = FakeRun(recipe("digits/mlp"), shades)
     monkeypatch.setattr("eyebright.training.run.Run.open", lambda _path, **_options: run)
     monkeypatch.setattr("eyebright.data.load.load", lambda _settings, **_options: shades)
-    monkeypatch.setattr("eyebright.export.write.export", export)
+    monkeypatch.setattr("eyebright.exporting.write.export", export)
     return paths
 
 

@@ -21,8 +21,8 @@ from eyebright.cluster.trials import executor
 from eyebright.core.errors import BadImageError, ClusterError, DataError
 from eyebright.core.recipe import Recipe, recipe
 from eyebright.data.load import load
-from eyebright.export.bulk import predict_files
-from eyebright.export.bundle import open_bundle
+from eyebright.exporting.bulk import predict_files
+from eyebright.exporting.bundle import open_bundle
 from eyebright.sweeps.standing import Sweep, Watcher
 from eyebright.sweeps.sweep import sweep
 from eyebright.sweeps.trial import Job, Trial
@@ -52,21 +52,27 @@ def kill(cluster: Any, title: str) -> bool:
     """Kill a process of the cluster by its title, as a machine without memory does. Returns whether there was one."""
     for node in cluster.list_all_nodes():
         for raylet in node.all_processes["raylet"]:
-            for process in psutil.Process(raylet.process.pid).children(recursive=True):
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    if " ".join(process.cmdline()).startswith(title):
-                        process.send_signal(signal.SIGKILL)
-                        return True
+            with contextlib.suppress(psutil.NoSuchProcess):
+                for process in psutil.Process(raylet.process.pid).children(recursive=True):
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        if " ".join(process.cmdline()).startswith(title):
+                            process.send_signal(signal.SIGKILL)
+                            return True
     return False
 
 
 class Disaster(Watcher):
-    """Kills the process of trial 1 in its second epoch, and the second node when the first trial is over."""
+    """Kills the process of trial 1 after its first epoch; then the second node, when a trial is over."""
 
     def __init__(self, cluster: Any) -> None:
         self.cluster = cluster
-        self.killed = self.removed = False
+        self.killing = threading.Event()
+        self.removed = False
         self.finished: dict[Path, float] = {}
+
+    @property
+    def killed(self) -> bool:
+        return self.killing.is_set()
 
     def trial_begun(self, number: int, job: Job) -> None:
         if number == 1:
@@ -75,15 +81,15 @@ class Disaster(Watcher):
     def trial_done(self, trial: Trial, sweep: Sweep) -> None:
         checkpoint = sweep.path / "trials" / f"{trial.number:04d}" / "checkpoints" / "last.safetensors"
         self.finished[checkpoint] = checkpoint.stat().st_mtime
-        if not self.removed:
+        if self.killed and not self.removed:
             self.removed = True
             (second,) = self.cluster.worker_nodes
             self.cluster.remove_node(second, allow_graceful=False)
 
     def _kill(self, history: Path) -> None:
-        while not history.is_file():
+        while not (history.is_file() and kill(self.cluster, "ray::trial 1")):
             time.sleep(0.01)
-        self.killed = kill(self.cluster, "ray::trial 1")
+        self.killing.set()
 
 
 def test_a_sweep_outlives_a_process_and_a_node(

@@ -17,7 +17,7 @@ from eyebright.cluster.resources import Share
 from eyebright.core.errors import ClusterError, DataError
 from eyebright.core.recipe import Recipe, recipe
 from eyebright.data.image_set import Splits
-from eyebright.export.bulk import Summary
+from eyebright.exporting.bulk import Summary
 from eyebright.sweeps.definition import Pruner
 from eyebright.sweeps.trial import Coordinates, Job
 from eyebright.training.run import Run

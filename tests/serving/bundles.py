@@ -17,10 +17,10 @@ from PIL import Image
 from eyebright.core.files import write_json
 from eyebright.core.input_spec import InputSpec
 from eyebright.evaluation.score import Score
-from eyebright.export.bundle import CARD_FILE, CERTIFICATE_FILE, EXAMPLES, MANIFEST_FILE, MODEL_FILE, digest_of
-from eyebright.export.certificate import Certificate
-from eyebright.export.known import KnownImages
-from eyebright.export.manifest import Manifest, Reference
+from eyebright.exporting.bundle import CARD_FILE, CERTIFICATE_FILE, EXAMPLES, MANIFEST_FILE, MODEL_FILE, digest_of
+from eyebright.exporting.certificate import Certificate
+from eyebright.exporting.known import KnownImages
+from eyebright.exporting.manifest import Manifest, Reference
 
 CLASSES = ("dark", "grey", "light")
 SIZE = 8

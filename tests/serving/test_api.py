@@ -63,7 +63,10 @@ def test_known_images_are_shown(client: TestClient) -> None:
         assert image.getpixel((0, 0)) == (235, 235, 235)
 
 
-@pytest.mark.parametrize("path", ["/examples/3.png", "/known/3.png", "/known/99999999999999999999.png"])
+@pytest.mark.parametrize(
+    "path",
+    ["/examples/3.png", "/known/3.png", "/known/99999999999999999999.png", f"/known/{'9' * 5000}.png", "/known/-1.png"],
+)
 def test_what_is_not_there_is_named(client: TestClient, path: str) -> None:
     assert refused(client.get(path), "not-found", 404)
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from eyebright.export.manifest import Reference
+from eyebright.exporting.manifest import Reference
 from eyebright.serving.drift import Drift, stability_index
 
 REFERENCE = Reference(

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from eyebright.export.bundle import Bundle, open_bundle
+from eyebright.exporting.bundle import Bundle, open_bundle
 from tests.serving.bundles import png
 from tests.serving.conftest import open_client
 from tests.serving.test_predict import RAW, refused

@@ -15,7 +15,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from eyebright.core.files import write_json
-from eyebright.export.bundle import MANIFEST_FILE, open_bundle
+from eyebright.exporting.bundle import MANIFEST_FILE, open_bundle
 from eyebright.serving.served_model import ServedModel
 from tests.serving.bundles import CLASSES, png, write_bundle, write_without_risks
 from tests.serving.conftest import open_client

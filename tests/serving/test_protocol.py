@@ -117,6 +117,21 @@ def test_a_client_that_asks_whether_it_may_send_is_answered(hasty: str) -> None:
     assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 ")
 
 
+def test_a_client_that_does_not_take_its_answers_is_left(bundle: Path) -> None:
+    with serving(bundle, body_seconds=0.3) as url, connect(url) as connection:
+        connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: here\r\n\r\n" * 500)  # 10 MB and more
+
+        def is_cut() -> bool:
+            try:
+                connection.send(b"\r\n")
+            except ConnectionError:
+                return True
+            return False
+
+        wait_until(is_cut)
+        assert httpx2.get(f"{url}/healthz").status_code == 200
+
+
 def test_another_protocol_is_refused_where_a_body_would_get_lost(hasty: str) -> None:
     upgrade = b"Connection: Upgrade, close\r\nUpgrade: h2c\r\n"
     assert "Upgrade" in problem(exchange(hasty, whole(png("dark"), upgrade)), 400)

@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 
 from eyebright.core.errors import EyebrightError
 from eyebright.core.files import write_json
-from eyebright.export.bundle import MANIFEST_FILE, MODEL_FILE
+from eyebright.exporting.bundle import MANIFEST_FILE, MODEL_FILE
 from tests.serving.bundles import png, write_bundle
 from tests.serving.conftest import open_client, wait_until
 from tests.serving.test_predict import RAW, predict
@@ -53,6 +53,9 @@ def test_a_changed_bundle_takes_the_place_of_the_old(tmp_path: Path, key_file: P
         assert version(client) == "2"
         numbers = client.get("/metrics", headers={"x-api-key": KEY}).text
         assert 'eyebright_reloads_total{outcome="done"} 1.0' in numbers
+        assert 'eyebright_waiting_images{model="shades",version="2"}' in numbers
+        assert 'eyebright_waiting_images{model="shades",version="1"}' not in numbers  # it has no state any more
+        assert 'eyebright_predicted_total{label="dark",model="shades",version="1"} 1.0' in numbers
         assert reload(client) == []  # nothing has changed: nothing is opened
         assert numbers.count("eyebright_reloads_total{") == 1
 
@@ -64,7 +67,7 @@ def test_a_bundle_that_is_broken_or_gone_leaves_the_old_one(tmp_path: Path, key_
         (failure,) = reload(client)
         assert "model.onnx is not the file" in failure
         assert version(client) == "1"
-        assert reload(client) == []  # it was told once
+        assert reload(client) == [failure]  # it is tried again: the reason may have been another than the files
         shutil.rmtree(path)
         assert reload(client) == []
         assert version(client) == "1"

@@ -13,8 +13,8 @@ from eyebright.core.errors import ExportError
 
 if TYPE_CHECKING:
     from eyebright.data.image_set import Splits
-    from eyebright.export.foreign import ForeignFormat
-    from eyebright.export.site import Runtime
+    from eyebright.exporting.foreign import ForeignFormat
+    from eyebright.exporting.site import Runtime
     from eyebright.training.run import Run
 
 
@@ -95,8 +95,8 @@ def export(
     check = splits.test if len(splits.test) else splits.validation
     calibrate = splits.validation if len(splits.validation) else check
     if form in {Form.onnx, Form.site}:
-        from eyebright.export.site import MODEL_FOLDER, write_page
-        from eyebright.export.write import export as write
+        from eyebright.exporting.site import MODEL_FOLDER, write_page
+        from eyebright.exporting.write import export as write
 
         bundle = write(
             opened,
@@ -115,7 +115,7 @@ def export(
         if computing:
             write_page(out, bundle, computing)
     else:
-        from eyebright.export.write import export_for
+        from eyebright.exporting.write import export_for
 
         certificate = export_for(
             cast("ForeignFormat", form.value),
@@ -136,7 +136,7 @@ def export(
 
 def _runtime(out: Path, given: Path | None) -> Runtime:
     """What computes the model in browsers. Asked for before the work, not after it."""
-    from eyebright.export.site import fetch_runtime, read_runtime, refuse_to_mix
+    from eyebright.exporting.site import fetch_runtime, read_runtime, refuse_to_mix
 
     refuse_to_mix(out)
     if given:

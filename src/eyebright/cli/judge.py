@@ -21,8 +21,8 @@ from eyebright.core.errors import ClusterError, EyebrightError, RunError
 if TYPE_CHECKING:
     from eyebright.data.image_set import Splits
     from eyebright.evaluation.answer import Answer
-    from eyebright.export.bulk import Summary
-    from eyebright.export.bundle import Bundle
+    from eyebright.exporting.bulk import Summary
+    from eyebright.exporting.bundle import Bundle
     from eyebright.training.run import Run
 
 
@@ -95,14 +95,14 @@ def predict(
     eyebright predict model.onnx photos/ --out answers.parquet --on-bad-image skip
     eyebright predict model.onnx /shared/photos --out /shared/answers --on ray://cluster:10001
     """
-    from eyebright.export.bundle import is_bundle, open_bundle
+    from eyebright.exporting.bundle import is_bundle, open_bundle
 
     if on is not None or workers is not None:
         _predict_on_cluster(run, images, out, top, on_bad_image or OnBad.skip, on, workers)
         return
     on_bad_image = on_bad_image or OnBad.error
     if is_bundle(run):  # no torch then: the answer is there at once
-        from eyebright.export.bulk import answer_files
+        from eyebright.exporting.bulk import answer_files
 
         bundle = open_bundle(run)
         if out is not None:
@@ -120,7 +120,7 @@ def predict(
 
 
 def _write_answers(bundle: Bundle, images: list[str], out: Path, top: int, on_bad_image: OnBad) -> None:
-    from eyebright.export.bulk import predict_files
+    from eyebright.exporting.bulk import predict_files
 
     with Bar() as bar:
         found = predict_files(bundle, images, out, top=top, on_bad_image=on_bad_image.value, progress=bar)
@@ -137,7 +137,7 @@ def _predict_on_cluster(
     workers: int | None,
 ) -> None:
     from eyebright.cluster.prediction import predict_files
-    from eyebright.export.bundle import is_bundle
+    from eyebright.exporting.bundle import is_bundle
 
     if not is_bundle(bundle):
         raise _no_bundle(bundle, "--on")

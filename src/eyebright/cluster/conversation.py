@@ -7,11 +7,14 @@ another, whoever was waiting for an answer asks again, and so the listener may h
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import time
 import uuid
 from collections.abc import Callable, Collection
 from typing import Any, final
+
+from eyebright.cluster.failures import in_our_words
 
 Question = tuple[Any, ...]
 Hear = Callable[..., Any]
@@ -56,6 +59,20 @@ class Conversation:
     def voice(self) -> Voice:
         """To be given to the work."""
         return Voice(self._exchange)
+
+    def result_of(self, task: Any) -> Any:
+        """Listen until a task is over, and give what it gave; one that nobody listens to any more is cancelled."""
+        import ray
+
+        with in_our_words():
+            try:
+                self.until_one_of([task])
+            except BaseException:
+                # Only here: cancelling one that has just ended aborts this process, by a failed check in Ray.
+                with contextlib.suppress(ray.exceptions.RayError, ConnectionError):
+                    ray.cancel(task)
+                raise
+            return ray.get(task)
 
     def until_one_of(self, work: Collection[Any], *, ends: float | None = None) -> Any:
         """Listen until a task is over; returns its reference.

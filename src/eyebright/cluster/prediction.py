@@ -6,7 +6,6 @@ part becomes one Parquet file, written whole or not at all: whatever dies, the n
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import socket
 import tempfile
@@ -17,15 +16,14 @@ from typing import Any, final
 import numpy as np
 
 from eyebright.cluster.conversation import Conversation, Voice
-from eyebright.cluster.failures import in_our_words
 from eyebright.cluster.folder import SharedFolder, marked, packed, unpack
 from eyebright.cluster.resources import Share
 from eyebright.core.errors import ClusterError, DataError, EyebrightError
 from eyebright.data.image_files import ImageFiles
 from eyebright.data.progress import Progress
-from eyebright.export.answer_tables import ParquetTable
-from eyebright.export.bulk import OnBadImage, Summary, answers_in_order, divided, sources
-from eyebright.export.bundle import Bundle, open_bundle
+from eyebright.exporting.answer_tables import ParquetTable
+from eyebright.exporting.bulk import OnBadImage, Summary, answers_in_order, divided, sources
+from eyebright.exporting.bundle import Bundle, open_bundle
 
 # Each process computes on one core: so many small ones answer more images a second than few large ones.
 _SHARE = Share(cpus=1, gpus=0)
@@ -92,7 +90,7 @@ def predict_files(  # noqa: PLR0913 - all but the first three have a default
 ) -> Summary:
     """Write a folder of Parquet files with a row for each image, on the cluster that this process is connected to.
 
-    The columns are those of `eyebright.export.bulk.predict_files`, and the rows are in its order where the files are
+    The columns are those of `eyebright.exporting.bulk.predict_files`, and the rows are in its order where the files are
     read in the order of their names. The same call after a failure goes on: parts that are there are left as they are.
 
     Parameters
@@ -132,12 +130,7 @@ def predict_files(  # noqa: PLR0913 - all but the first three have a default
     conversation = Conversation(hear)
     # Not in this process: it may be far away from the images, and Ray Data would speak into its terminal.
     task = ray.remote(_conduct).options(num_cpus=0, max_retries=_LOSSES).remote(order, conversation.voice)
-    try:
-        with in_our_words():
-            summary: Summary = ray.get(conversation.until_one_of([task]))
-    finally:
-        with contextlib.suppress(ray.exceptions.RayError, ConnectionError):
-            ray.cancel(task)
+    summary: Summary = conversation.result_of(task)
     return summary
 
 

@@ -6,7 +6,6 @@ in a folder of its own, and send the run when it is finished.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import shutil
 import sys
@@ -17,7 +16,6 @@ from typing import Any, final
 
 from eyebright.cluster.command import named
 from eyebright.cluster.conversation import Conversation, Voice
-from eyebright.cluster.failures import in_our_words
 from eyebright.cluster.folder import SharedFolder, marked, packed, seen_by_all, unpack, wait_until_free
 from eyebright.cluster.resources import Share, share_of_worker, usual_workers
 from eyebright.core.errors import EyebrightError, RunError
@@ -118,12 +116,7 @@ def _carry_out(order: _Order, folder: Path, callbacks: Sequence[Callback]) -> No
     conversation = Conversation(hear)
     # Not in this process: it may be far away from the cluster, and Ray Train would speak into its terminal.
     task = ray.remote(_conduct).options(num_cpus=0, max_retries=_LOSSES).remote(order, conversation.voice)
-    try:
-        with in_our_words():
-            ray.get(conversation.until_one_of([task]))
-    finally:
-        with contextlib.suppress(ray.exceptions.RayError, ConnectionError):
-            ray.cancel(task)
+    conversation.result_of(task)
 
 
 def _conduct(order: _Order, voice: Voice) -> None:

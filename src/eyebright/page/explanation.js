@@ -1,4 +1,4 @@
-// What in an image speaks for a class; the same as eyebright.export.explanation, which says where it is from.
+// What in an image speaks for a class; the same as eyebright.exporting.explanation, which says where it is from.
 const SQUARES = 4; // side by side; they overlap by half
 const ROUNDING = 1e-5; // of the largest value of a map: what differs by less is the same everywhere
 const AT_ONCE = 8; // views that are computed together

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from eyebright.export.manifest import Reference
+from eyebright.exporting.manifest import Reference
 
 # Images after which the numbers are published and begun anew. Chance alone makes an index of about 1/n + 1/m for each
 # bin, with n images that came and m validation images: with these n it stays far below 0.1, if m is as large.

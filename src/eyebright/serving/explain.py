@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from eyebright.core.errors import nearest
-from eyebright.export.graph import PROBABILITIES
+from eyebright.exporting.graph import PROBABILITIES
 from eyebright.insight.overlay import overlay
 from eyebright.serving import query
 from eyebright.serving.endpoint import JSON, Endpoint, Headers, to_json

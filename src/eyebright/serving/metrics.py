@@ -69,6 +69,12 @@ class Metrics:
         )
         self.reloads = Counter("eyebright_reloads", "Bundles that were read anew.", ("outcome",), registry=every)
 
+    def forget(self, model: str, version: str) -> None:
+        """Stop telling the state of a version that is served no more; what it has counted stays."""
+        if FOLDER_VARIABLE not in os.environ:  # the files of several workers cannot be changed
+            for gauge in (self.waiting, self.reference, self.drift):
+                gauge.remove_by_labels({"model": model, "version": version})
+
     def close(self) -> None:
         """Take what only a living process has to tell out of the numbers of all workers."""
         if FOLDER_VARIABLE in os.environ:

@@ -1,8 +1,9 @@
 """`GuardedProtocol`: uvicorn's connection, with the limits that it lacks.
 
 uvicorn waits for ever for the head and the body of a request, takes heads of any length, and lets any number of
-connections in. Here a request must have arrived within its time, its head is bounded, and a connection too many is
-answered 429 and closed. On a request that arrives whole, as most do, this costs no timer.
+connections in. Nor does it mind whether its answers are read. Here a request must have arrived within its time, its
+head is bounded, a connection too many is answered 429 and closed, and one whose answer is not taken is cut. On a
+request that arrives whole, as most do, this costs no timer.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._arriving: Literal["head", "body"] | None = None  # part of the last request that is not complete
         self._head_bytes = 0
         self._deadline: asyncio.TimerHandle | None = None
+        self._cut: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """Begin to wait for a request."""
@@ -46,7 +48,30 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing any more."""
         self._wait(None)
+        self._mend()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The client does not take what it is sent."""
+        super().pause_writing()
+        self._cut_later()
+
+    def resume_writing(self) -> None:
+        """It has taken it."""
+        super().resume_writing()
+        self._mend()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Nothing more was asked. What has not been sent by now keeps the connection open, but not for ever."""
+        super().timeout_keep_alive_handler()
+        if self.transport.get_write_buffer_size():
+            self._cut_later()
+
+    def shutdown(self) -> None:
+        """The server ends."""
+        super().shutdown()
+        if self.transport.is_closing() and self.transport.get_write_buffer_size():
+            self._cut_later()
 
     def data_received(self, data: bytes) -> None:
         """Take a piece of a request, or several requests."""
@@ -100,6 +125,15 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._deadline:
             self._deadline.cancel()
         self._deadline = None if seconds is None else self.loop.call_later(seconds, self._give_up)
+
+    def _cut_later(self) -> None:
+        self._mend()
+        self._cut = self.loop.call_later(self._limits.body_seconds, self.transport.abort)
+
+    def _mend(self) -> None:
+        if self._cut:
+            self._cut.cancel()
+        self._cut = None
 
     def _give_up(self) -> None:
         answered = self._arriving == "body" and self.cycle.response_complete

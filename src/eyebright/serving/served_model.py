@@ -11,9 +11,9 @@ from urllib.parse import urlencode
 import numpy as np
 from numpy.typing import NDArray
 
-from eyebright.export.bundle import Bundle
-from eyebright.export.graph import EMBEDDING, PROBABILITIES
-from eyebright.export.known import KnownImages
+from eyebright.exporting.bundle import Bundle
+from eyebright.exporting.graph import EMBEDDING, PROBABILITIES
+from eyebright.exporting.known import KnownImages
 from eyebright.serving.batching import Batcher
 from eyebright.serving.drift import Drift
 from eyebright.serving.metrics import Metrics

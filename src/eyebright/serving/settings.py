@@ -37,7 +37,8 @@ class ServerSettings:
     max_connections : open at a time; more are answered 429 and closed.
     max_explanations : heat maps that may wait or be made at a time.
     header_seconds : until the head of a request has arrived, from its beginning or that of the connection.
-    body_seconds : until its body has arrived, from the end of the head.
+    body_seconds : until its body has arrived, from the end of the head; and as long for the client to take more of
+        the answer where it has stopped.
     answer_seconds : until it is answered, from the end of the body.
     idle_seconds : that a connection without a request is kept.
     drain_seconds : after SIGTERM, to finish what has arrived.

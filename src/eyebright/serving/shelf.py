@@ -15,7 +15,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 
 from eyebright.core.errors import EyebrightError, ServingError, nearest
-from eyebright.export.bundle import Bundle, open_bundle
+from eyebright.exporting.bundle import Bundle, open_bundle
 from eyebright.serving.metrics import Metrics
 from eyebright.serving.problems import Problem
 from eyebright.serving.served_model import ServedModel
@@ -33,8 +33,9 @@ class _Place:
 
     path: Path
     served: ServedModel
-    tried: Signature  # files that were opened last, whether or not they could be used
     seen: Signature  # files at the last look: they are opened once they no longer change
+    tried: Signature  # files that were opened last
+    failed: bool = False  # whether these could not be used
 
 
 class Shelf:
@@ -93,13 +94,16 @@ class Shelf:
         raise Problem("unknown-model", f"there is no version {version!r} of it.", nearest(str(version), versions))
 
     async def reload(self) -> list[str]:
-        """Open every bundle whose files have changed since it was last opened.
+        """Open every bundle whose files have changed since it was last opened, and again those that could not be used.
 
         Returns
         -------
         Why some could not be used; their old version is served on.
         """
         async with self._changing:
+            for place in self._places:
+                if place.failed:
+                    place.tried = ()
             return [why for place in self._places if (why := await self._renew(place, _signature(place.path)))]
 
     async def watch(self) -> None:
@@ -116,6 +120,8 @@ class Shelf:
         if signature in {place.tried, ()}:  # nothing new, or nothing there: what is served stays
             return None
         place.tried = signature
+        place.failed = True
+        old = place.served
         try:
             bundle = await asyncio.to_thread(_opened, place.path)
             self._refuse_twin(bundle, place.path, except_for=place)
@@ -125,6 +131,9 @@ class Shelf:
             _log.warning("%s has changed and is not used: %s", place.path, cause)
             self._metrics.reloads.labels("failed").inc()
             return cause
+        place.failed = False
+        if (bundle.name, bundle.version) != (old.bundle.name, old.bundle.version):
+            self._metrics.forget(old.bundle.name, old.bundle.version)
         _log.info("%s: now %s %s", place.path, bundle.name, bundle.version)
         self._metrics.reloads.labels("done").inc()
         return None

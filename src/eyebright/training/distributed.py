@@ -20,6 +20,7 @@ import datetime
 import functools
 import itertools
 import os
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar, cast
 
@@ -57,13 +58,16 @@ class World:
     ----------
     rank, size : this is process `rank` (from 0) of `size`.
     local_rank : the same among the processes of this machine; decides the GPU.
-    control : group of all processes for messages between CPUs, whatever computes; None where there is only one.
     """
 
     rank: int = 0
     size: int = 1
     local_rank: int = 0
-    control: dist.ProcessGroup | None = None
+
+    @property
+    def control(self) -> dist.ProcessGroup:
+        """Group of all processes for messages between CPUs, whatever computes; there must be several."""
+        return _control(dist.group.WORLD)
 
     @property
     def first(self) -> bool:
@@ -256,7 +260,9 @@ def current() -> World:
     if not _has_group() or dist.get_world_size() == 1:
         return ALONE
     rank = dist.get_rank()
-    return World(rank, dist.get_world_size(), dist.get_node_local_rank(rank), _control(dist.group.WORLD))
+    world = World(rank, dist.get_world_size(), dist.get_node_local_rank(rank))
+    _ = world.control  # made by all at the same time
+    return world
 
 
 def refuse_strangers() -> None:
@@ -282,10 +288,18 @@ def _divided_by_torchrun() -> bool:
     return dist.is_available() and dist.is_torchelastic_launched() and int(os.environ["WORLD_SIZE"]) > 1
 
 
-@functools.lru_cache(maxsize=1)
-def _control(_default: dist.ProcessGroup) -> dist.ProcessGroup:
+# Torch keeps groups until they are destroyed. Whoever kept one longer would keep its threads too, and a process whose
+# threads let go of tensors while its interpreter ends is aborted ("terminate called without an active exception").
+_CONTROLS: weakref.WeakKeyDictionary[dist.ProcessGroup, weakref.ref[dist.ProcessGroup]] = weakref.WeakKeyDictionary()
+
+
+def _control(default: dist.ProcessGroup) -> dist.ProcessGroup:
     """A group for CPUs beside the default one, whose backend may know GPUs only."""
-    group: dist.ProcessGroup = dist.new_group(backend="gloo", timeout=_PATIENCE)
+    known = _CONTROLS.get(default)
+    group: dist.ProcessGroup | None = known and known()
+    if group is None:
+        group = dist.new_group(backend="gloo", timeout=_PATIENCE)
+        _CONTROLS[default] = weakref.ref(group)
     return group
 
 

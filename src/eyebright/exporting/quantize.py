@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eyebright.data.image_set import ImageSet
-from eyebright.export.graph import EVIDENCE, IMAGES, LOGITS
+from eyebright.exporting.graph import EVIDENCE, IMAGES, LOGITS
 
 if TYPE_CHECKING:
     from onnx import GraphProto

@@ -11,8 +11,8 @@ from scipy.special import log_softmax
 
 from eyebright.data.image_set import ImageSet
 from eyebright.data.statistics import mean_and_deviation
-from eyebright.export.graph import EMBEDDING, PROBABILITIES, Graph
-from eyebright.export.manifest import Reference
+from eyebright.exporting.graph import EMBEDDING, PROBABILITIES, Graph
+from eyebright.exporting.manifest import Reference
 
 RISKS = (0.01, 0.05, 0.10)
 _CONFIDENCE_BINS = 20

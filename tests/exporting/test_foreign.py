@@ -10,9 +10,9 @@ import pytest
 
 from eyebright.core.errors import BundleError, ExportError, MissingExtraError
 from eyebright.data.image_set import Splits
-from eyebright.export import foreign, write
-from eyebright.export.bundle import open_bundle
-from eyebright.export.certify import Runner
+from eyebright.exporting import foreign, write
+from eyebright.exporting.bundle import open_bundle
+from eyebright.exporting.certify import Runner
 from eyebright.training.run import Run
 
 

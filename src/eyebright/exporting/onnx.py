@@ -13,8 +13,8 @@ import torch
 
 from eyebright.core.errors import ExportError, MissingExtraError
 from eyebright.data.streaming import Decoding
-from eyebright.export.graph import EMBEDDING, EVIDENCE, IMAGES, LOGITS, METADATA_KEY, PROBABILITIES
-from eyebright.export.network import Resize, Shipped, averaged_map
+from eyebright.exporting.graph import EMBEDDING, EVIDENCE, IMAGES, LOGITS, METADATA_KEY, PROBABILITIES
+from eyebright.exporting.network import Resize, Shipped, averaged_map
 from eyebright.models.classifier import Classifier, evaluating
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from PIL import Image
 from eyebright.core.settings.data import DataSettings
 from eyebright.data.image_set import Splits
 from eyebright.data.load import load
-from eyebright.export.certificate import Certificate
-from eyebright.export.certify import Runner, certify, sampled
+from eyebright.exporting.certificate import Certificate
+from eyebright.exporting.certify import Runner, certify, sampled
 from eyebright.models.classifier import Classifier
 from eyebright.training.run import Run
 

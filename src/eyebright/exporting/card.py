@@ -12,8 +12,8 @@ from pathlib import Path
 from eyebright.core.recipe import Recipe
 from eyebright.evaluation.score import Score
 from eyebright.evaluation.scores import Scores
-from eyebright.export.certificate import Certificate
-from eyebright.export.manifest import Manifest
+from eyebright.exporting.certificate import Certificate
+from eyebright.exporting.manifest import Manifest
 from eyebright.training.run import Run
 
 # How each format is loaded where Eyebright is not.

@@ -21,9 +21,9 @@ from eyebright.core.errors import BundleError, DataError
 from eyebright.data.decode import load_image
 from eyebright.data.image_set import Splits
 from eyebright.evaluation.predict import predict
-from eyebright.export.bundle import CARD_FILE, CERTIFICATE_FILE, MANIFEST_FILE, MODEL_FILE, Bundle, is_bundle
-from eyebright.export.known import FILE as KNOWN_FILE
-from eyebright.export.onnx import with_metadata
+from eyebright.exporting.bundle import CARD_FILE, CERTIFICATE_FILE, MANIFEST_FILE, MODEL_FILE, Bundle, is_bundle
+from eyebright.exporting.known import FILE as KNOWN_FILE
+from eyebright.exporting.onnx import with_metadata
 from eyebright.training.run import Run
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from eyebright.evaluation.answer import Answer
-from eyebright.export.answer_tables import table_for
-from tests.export.test_bulk import rows_of
+from eyebright.exporting.answer_tables import table_for
+from tests.exporting.test_bulk import rows_of
 
 ANSWERS = (
     Answer('a,"b"\n.png', ("cat, tabby", "dog"), (0.75, 0.25)),

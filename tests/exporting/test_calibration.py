@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from eyebright.data.image_set import Splits
-from eyebright.export.bundle import Bundle
-from eyebright.export.calibration import conformal_thresholds, fitted_temperature, observe
+from eyebright.exporting.bundle import Bundle
+from eyebright.exporting.calibration import conformal_thresholds, fitted_temperature, observe
 
 
 def drawn(n: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

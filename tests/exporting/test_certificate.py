@@ -9,7 +9,7 @@ import pytest
 
 from eyebright.core.errors import BundleError
 from eyebright.evaluation.intervals import proportion
-from eyebright.export.certificate import Certificate, Resizing
+from eyebright.exporting.certificate import Certificate, Resizing
 
 CERTIFICATE = Certificate(
     format="onnx",

@@ -13,8 +13,8 @@ import pytest
 import eyebright as eb
 from eyebright.core.errors import DataError, ExportError
 from eyebright.data.image_set import Splits
-from eyebright.export import certify, write
-from eyebright.export.bundle import Bundle
+from eyebright.exporting import certify, write
+from eyebright.exporting.bundle import Bundle
 from eyebright.training.run import Run
 
 
@@ -45,7 +45,7 @@ def test_the_name_of_the_package_is_the_function(run: Run, splits: Splits, trace
     assert "CC0" in made.card
     assert made.certificate.split == "validation"
     assert "label flips    0" in repr(made.certificate)
-    import eyebright.export.bundle as module
+    import eyebright.exporting.bundle as module
 
     assert module.Bundle is eb.Bundle
 

@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from eyebright.core.errors import BundleError, ModelError
-from eyebright.export.bundle import Bundle
-from eyebright.export.graph import EMBEDDING, LOGITS, Graph
+from eyebright.exporting.bundle import Bundle
+from eyebright.exporting.graph import EMBEDDING, LOGITS, Graph
 
 
 def test_many_images_are_computed_in_batches(bundle: Bundle) -> None:

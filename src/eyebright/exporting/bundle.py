@@ -30,11 +30,11 @@ from eyebright.core.input_spec import InputSpec
 from eyebright.data.decode import decode, fit, load_image
 from eyebright.data.image_files import find_images
 from eyebright.evaluation.answer import Answer
-from eyebright.export.certificate import Certificate
-from eyebright.export.explanation import occlusion, scaled
-from eyebright.export.graph import EMBEDDING, EVIDENCE, LOGITS, PROBABILITIES, Graph
-from eyebright.export.known import KnownImages
-from eyebright.export.manifest import Manifest
+from eyebright.exporting.certificate import Certificate
+from eyebright.exporting.explanation import occlusion, scaled
+from eyebright.exporting.graph import EMBEDDING, EVIDENCE, LOGITS, PROBABILITIES, Graph
+from eyebright.exporting.known import KnownImages
+from eyebright.exporting.manifest import Manifest
 
 MODEL_FILE, MANIFEST_FILE, CERTIFICATE_FILE, CARD_FILE = (
     "model.onnx",
@@ -157,7 +157,7 @@ class Bundle:
     def predict(self, images: NDArray[np.uint8] | str | Path | Iterable[str | Path], *, top: int = 3) -> list[Answer]:
         """The most probable classes of images (N, H, W, C) uint8, or of files and folders of them.
 
-        All files are held in memory at once; for folders of any size see `eyebright.export.bulk`.
+        All files are held in memory at once; for folders of any size see `eyebright.exporting.bulk`.
 
         Raises
         ------
@@ -185,7 +185,7 @@ class Bundle:
         """Classes (N, K) that cannot be ruled out at a risk; the model is sure where exactly one is left.
 
         For images like those of validation, the true class is missing for a share of at most `risk` of them: split
-        conformal prediction, see `eyebright.export.calibration`.
+        conformal prediction, see `eyebright.exporting.calibration`.
 
         Raises
         ------

@@ -20,7 +20,7 @@ from eyebright.core.randomness import stream
 from eyebright.data.decode import fit
 from eyebright.data.image_set import ImageSet
 from eyebright.evaluation.predict import predict
-from eyebright.export.bundle import (
+from eyebright.exporting.bundle import (
     CARD_FILE,
     CERTIFICATE_FILE,
     EXAMPLES,
@@ -30,16 +30,16 @@ from eyebright.export.bundle import (
     digest_of,
     open_bundle,
 )
-from eyebright.export.calibration import conformal_thresholds, fitted_temperature, observe
-from eyebright.export.card import limits_of, write_card
-from eyebright.export.certificate import Certificate, Measure
-from eyebright.export.certify import certify, sampled, size_of
-from eyebright.export.foreign import FOREIGN, ForeignFormat, write_foreign
-from eyebright.export.graph import EMBEDDING, LOGITS, Graph
-from eyebright.export.known import KnownImages
-from eyebright.export.manifest import Manifest
-from eyebright.export.onnx import halved, to_onnx, with_metadata
-from eyebright.export.quantize import quantized
+from eyebright.exporting.calibration import conformal_thresholds, fitted_temperature, observe
+from eyebright.exporting.card import limits_of, write_card
+from eyebright.exporting.certificate import Certificate, Measure
+from eyebright.exporting.certify import certify, sampled, size_of
+from eyebright.exporting.foreign import FOREIGN, ForeignFormat, write_foreign
+from eyebright.exporting.graph import EMBEDDING, LOGITS, Graph
+from eyebright.exporting.known import KnownImages
+from eyebright.exporting.manifest import Manifest
+from eyebright.exporting.onnx import halved, to_onnx, with_metadata
+from eyebright.exporting.quantize import quantized
 from eyebright.models import weights
 from eyebright.models.classifier import Classifier
 from eyebright.training.run import Run

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from eyebright.core.errors import ExportError
-from eyebright.export import site as module
-from eyebright.export.bundle import Bundle, open_bundle
-from eyebright.export.site import (
+from eyebright.exporting import site as module
+from eyebright.exporting.bundle import Bundle, open_bundle
+from eyebright.exporting.site import (
     MODEL_FOLDER,
     PACKAGE,
     PAGE,

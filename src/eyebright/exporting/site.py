@@ -22,7 +22,7 @@ from eyebright.core.errors import DownloadError, ExportError
 from eyebright.core.files import write_bytes, write_text
 from eyebright.data.download import RemoteFile, fetch
 from eyebright.data.progress import Progress
-from eyebright.export.bundle import Bundle
+from eyebright.exporting.bundle import Bundle
 
 RUNTIME = "onnxruntime-web"
 RUNTIME_VERSION = "1.30.0"

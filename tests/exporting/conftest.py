@@ -9,8 +9,8 @@ from PIL import Image
 
 from eyebright.core.recipe import Recipe
 from eyebright.data.image_set import Splits
-from eyebright.export import certify, write
-from eyebright.export.bundle import Bundle
+from eyebright.exporting import certify, write
+from eyebright.exporting.bundle import Bundle
 from eyebright.training.fit import fit, judge
 from eyebright.training.run import Run
 from tests.conftest import make_images

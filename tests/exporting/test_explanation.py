@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eyebright.core.input_spec import InputSpec
-from eyebright.export.explanation import occlusion, scaled
+from eyebright.exporting.explanation import occlusion, scaled
 
 SPEC = InputSpec(8, 8, 1, (0.0,), (1.0,), ("a", "b"))
 

@@ -22,7 +22,7 @@ from eyebright.data.image_files import open_files
 from eyebright.data.image_set import ImageSet
 from eyebright.evaluation.intervals import proportion
 from eyebright.evaluation.predict import predict
-from eyebright.export.certificate import Certificate, Measure, Resizing
+from eyebright.exporting.certificate import Certificate, Measure, Resizing
 from eyebright.models.classifier import Classifier, evaluating
 
 # From images (N, h, w, C) uint8 to logits (N, K): an exported file.

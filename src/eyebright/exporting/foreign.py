@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from eyebright.core.errors import ExportError, MissingExtraError
-from eyebright.export.certify import Runner
-from eyebright.export.graph import LOGITS
-from eyebright.export.network import Resize, Shipped, averaged_map
-from eyebright.export.onnx import to_onnx
+from eyebright.exporting.certify import Runner
+from eyebright.exporting.graph import LOGITS
+from eyebright.exporting.network import Resize, Shipped, averaged_map
+from eyebright.exporting.onnx import to_onnx
 from eyebright.models.classifier import Classifier, evaluating
 
 ForeignFormat = Literal["pt2", "openvino", "executorch"]

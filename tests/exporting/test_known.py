@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eyebright.export.known import KnownImages
+from eyebright.exporting.known import KnownImages
 
 # Directions at 0, 90 and 45 degrees.
 KNOWN = KnownImages(

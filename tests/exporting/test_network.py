@@ -11,7 +11,7 @@ from eyebright.core.input_spec import InputSpec, Interpolation
 from eyebright.core.input_spec import Resize as Rule
 from eyebright.core.settings.model import MLPSettings, ModelSettings, ResNetSettings, SpeedNetSettings
 from eyebright.data.decode import fit
-from eyebright.export.network import Resize, averaged_map
+from eyebright.exporting.network import Resize, averaged_map
 from eyebright.models.registry import build
 
 RULES: tuple[Rule, ...] = ("crop", "squash", "pad")

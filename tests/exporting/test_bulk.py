@@ -15,9 +15,9 @@ import pytest
 from eyebright.core.errors import BadImageError, DataError, MissingExtraError
 from eyebright.data.image_set import Splits
 from eyebright.evaluation.answer import Answer
-from eyebright.export import bulk
-from eyebright.export.bulk import Summary, answer_files, predict_files
-from eyebright.export.bundle import Bundle
+from eyebright.exporting import bulk
+from eyebright.exporting.bulk import Summary, answer_files, predict_files
+from eyebright.exporting.bundle import Bundle
 
 
 @pytest.fixture(autouse=True)

@@ -14,9 +14,9 @@ from eyebright.core.errors import ExportError
 from eyebright.core.input_spec import InputSpec
 from eyebright.core.settings.model import CustomSettings, ModelSettings
 from eyebright.data.decode import fit
-from eyebright.export.bundle import Bundle
-from eyebright.export.graph import EMBEDDING, EVIDENCE, LOGITS, PROBABILITIES, Graph
-from eyebright.export.onnx import halved, to_onnx, with_metadata
+from eyebright.exporting.bundle import Bundle
+from eyebright.exporting.graph import EMBEDDING, EVIDENCE, LOGITS, PROBABILITIES, Graph
+from eyebright.exporting.onnx import halved, to_onnx, with_metadata
 from eyebright.models import registry
 from eyebright.models.classifier import Classifier
 

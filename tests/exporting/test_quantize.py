@@ -6,9 +6,9 @@ import numpy as np
 import onnx
 
 from eyebright.data.image_set import Splits
-from eyebright.export.bundle import Bundle
-from eyebright.export.graph import LOGITS, Graph
-from eyebright.export.quantize import quantized
+from eyebright.exporting.bundle import Bundle
+from eyebright.exporting.graph import LOGITS, Graph
+from eyebright.exporting.quantize import quantized
 
 
 def test_convolutions_take_eight_bits_and_answers_stay_close(traced: bytes, bundle: Bundle, splits: Splits) -> None:

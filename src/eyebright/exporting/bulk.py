@@ -24,8 +24,8 @@ from eyebright.data.names import Names
 from eyebright.data.progress import Progress
 from eyebright.data.streaming import Decoding, decode_in_order
 from eyebright.evaluation.answer import Answer
-from eyebright.export.answer_tables import Table, table_for
-from eyebright.export.bundle import Bundle
+from eyebright.exporting.answer_tables import Table, table_for
+from eyebright.exporting.bundle import Bundle
 
 OnBadImage = Literal["error", "skip"]
 

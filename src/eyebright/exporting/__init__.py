@@ -1,0 +1,1 @@
+"""Shipping a model: bundles that carry their preprocessing and the proof that they answer as the model does."""
