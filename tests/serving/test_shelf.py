@@ -55,7 +55,7 @@ def test_a_changed_bundle_takes_the_place_of_the_old(tmp_path: Path, key_file: P
         assert 'eyebright_reloads_total{outcome="done"} 1.0' in numbers
         assert 'eyebright_waiting_images{model="shades",version="2"}' in numbers
         assert 'eyebright_waiting_images{model="shades",version="1"}' not in numbers  # it has no state any more
-        assert 'eyebright_predicted_total{label="dark",model="shades",version="1"} 1.0' in numbers
+        assert 'eyebright_batch_images_count{model="shades",version="1"} 2.0' in numbers
         assert reload(client) == []  # nothing has changed: nothing is opened
         assert numbers.count("eyebright_reloads_total{") == 1
 

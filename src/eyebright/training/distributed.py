@@ -67,7 +67,7 @@ class World:
     @property
     def control(self) -> dist.ProcessGroup:
         """Group of all processes for messages between CPUs, whatever computes; there must be several."""
-        return _control(dist.group.WORLD)
+        return _control(cast("dist.ProcessGroup", dist.group.WORLD))
 
     @property
     def first(self) -> bool:
@@ -296,7 +296,7 @@ _CONTROLS: weakref.WeakKeyDictionary[dist.ProcessGroup, weakref.ref[dist.Process
 def _control(default: dist.ProcessGroup) -> dist.ProcessGroup:
     """A group for CPUs beside the default one, whose backend may know GPUs only."""
     known = _CONTROLS.get(default)
-    group: dist.ProcessGroup | None = known and known()
+    group = known() if known else None
     if group is None:
         group = dist.new_group(backend="gloo", timeout=_PATIENCE)
         _CONTROLS[default] = weakref.ref(group)
