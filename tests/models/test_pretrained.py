@@ -193,6 +193,16 @@ def test_grey_images_are_shown_in_three_equal_colours() -> None:
         assert torch.equal(model.features(images), model.network(model.normalise(images).repeat(1, 3, 1, 1)))
 
 
+def test_grey_images_go_into_the_coloured_body_of_a_run(tmp_path: Path) -> None:
+    coloured = own_checkpoint(tmp_path / "own.safetensors").eval()
+    grey = dataclasses.replace(SPEC, channels=1, mean=(0.5,), std=(0.25,))
+    model = built(registry.resolved(PretrainedSettings(weights=str(tmp_path / "own.safetensors"))), grey)
+    images = torch.randint(0, 256, (2, 1, 32, 32), dtype=torch.uint8)
+    with torch.no_grad():
+        wanted = coloured.body(model.normalise(images).repeat(1, 3, 1, 1))
+        torch.testing.assert_close(model.features(images), wanted)
+
+
 def test_images_larger_than_the_body_are_refused() -> None:
     with pytest.raises(ModelError, match=r"64x64 pixels, and the body .* 32x32(.|\n)*data.size=32(.|\n)*model.size=64"):
         built(settings(weights="random"), dataclasses.replace(SPEC, height=64, width=64))
@@ -348,6 +358,11 @@ def test_an_unknown_name_is_refused_with_the_nearest(body: str, pattern: str) ->
 def test_a_path_that_is_nothing(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"there is no file or folder .*missing.pth(.|\n)*Name a .safetensors"):
         built(settings(weights=tmp_path / "missing.pth"))
+
+
+def test_random_weights_have_no_digest() -> None:
+    with pytest.raises(ModelError, match=r"(?s)random weights.*model\.sha256=null"):
+        registry.resolved(settings(weights="random", sha256="0" * 64))
 
 
 def test_a_file_with_another_digest_is_refused(tmp_path: Path) -> None:

@@ -37,8 +37,9 @@ def read(receive: Receive, budget: Budget, headers: dict[bytes, bytes] | None = 
     return asyncio.run(reading())
 
 
-def images(content_type: bytes, body: bytes, most: int = 3) -> list[Upload]:
-    return asyncio.run(images_of(content_type, body, most))
+def images(content_type: bytes, body: bytes, most: int = 3, room: int = 1 << 30) -> list[Upload]:
+    with Budget(room).hold() as held:
+        return asyncio.run(images_of(content_type, body, most, held))
 
 
 def form(*parts: tuple[str, bytes]) -> bytes:
@@ -108,6 +109,14 @@ def test_files_of_a_form_in_order() -> None:
 def test_a_large_form_is_read_too() -> None:
     content = bytes(range(256)) * 2000
     assert images(FORM, form(('name="image"; filename="a"', content)))[0].data == content
+
+
+def test_json_takes_its_copies_from_the_budget() -> None:
+    body = json.dumps({"images": [{"data": base64.b64encode(bytes(600)).decode()}]}).encode()
+    assert len(images(b"application/json", body, room=3 * len(body))) == 1
+    with pytest.raises(Problem) as refused:
+        images(b"application/json", body, room=3 * len(body) - 1)
+    assert refused.value.status == 429
 
 
 def test_json_with_base64() -> None:

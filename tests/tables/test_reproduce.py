@@ -75,6 +75,16 @@ def test_only_some_rows(table_file: Path, tmp_path: Path) -> None:
     assert made.orders == ()
 
 
+def test_rows_that_are_done_stay_in_the_table(table_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    reproduce(table_file, QUICK, seeds=1, rows=["mlp"], out=out, callbacks=())
+    made = reproduce(table_file, QUICK, seeds=1, rows=["cnn"], out=out, callbacks=())
+    assert [(result.row.name, list(result.runs)) for result in made.rows] == [("mlp", [0]), ("cnn", [0])]
+    assert made.orders[0].seeds_used == (0,)
+    other = reproduce(table_file, [*QUICK, "lr=0.5"], seeds=1, rows=["cnn"], out=tmp_path / "other", callbacks=())
+    assert [result.row.name for result in other.rows] == ["cnn"]
+
+
 def test_a_row_that_is_to_fail_is_examined(table_file: Path, tmp_path: Path) -> None:
     table_file.write_text(table_file.read_text().replace("changed: Nothing.", "fails: learning_rate_too_low"))
     overrides = [*QUICK, "optimizer.lr=1e-7"]

@@ -78,11 +78,15 @@ def test_freezing_wins_over_unfreezing() -> None:
     assert learning(model) == {"layer4"}
 
 
-def test_without_stages_to_freeze_a_body_may_hold_what_never_learns() -> None:
-    model = registry.build(NETS["resnet"], SPEC).train()
-    model.network.get_submodule("layer1").requires_grad_(False).eval()
-    freezing.freeze(model, TrainingSettings(), 0.5)
-    assert "layer1" not in learning(model)
+@pytest.mark.parametrize("chosen", [{}, {"freeze": {"layer4": 0.9}}, {"unfreeze": {"all": 0.0}}])
+def test_what_the_author_of_a_body_froze_never_learns(chosen: dict[str, Any]) -> None:
+    built = registry.build(NETS["resnet"], SPEC)
+    built.network.get_submodule("layer1").requires_grad_(False)
+    model = Classifier(built.body, built.head, built.spec, built.settings).train()
+    freezing.freeze(model, TrainingSettings(**chosen), 0.5)
+    learns = {name: {p.requires_grad for p in stage.parameters()} for name, stage in model.network.named_children()}
+    assert learns["layer1"] == {False}
+    assert learns["layer2"] == learns["layer4"] == {True}
 
 
 @pytest.mark.parametrize("name", ["blocks.5", "network.blocks.5"])

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eyebright.cli.terminal import Bar, output, show_log
+from eyebright.cli.images import given, images_of
+from eyebright.cli.terminal import output, show_log
 
 if TYPE_CHECKING:
     from eyebright.audit.training_doctor import Remark
@@ -30,16 +31,11 @@ def doctor(
     eyebright doctor runs/cifar10/simple_cnn/20260101-120000-1a2b
     """
     from eyebright.audit.training_doctor import examine
-    from eyebright.data.load import load
     from eyebright.training.run import Run
 
     show_log()
     opened = Run.open(run, trust=trust)
-    place = {"data.source": data, "data.root": data_root}
-    changes = {name: value for name, value in place.items() if value is not None}
-    with Bar() as bar:
-        splits = load(opened.recipe.replace(**changes).data, progress=bar)
-    found = examine(opened, splits)
+    found = examine(opened, images_of(opened, given(source=data, root=data_root)))
     if as_json:
         sys.stdout.write(json.dumps([dataclasses.asdict(remark) for remark in found], indent=2) + "\n")
         return

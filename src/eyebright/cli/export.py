@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from eyebright.cli.images import given, images_of
 from eyebright.cli.terminal import Bar, output, show_log
 from eyebright.core.errors import ExportError
 
 if TYPE_CHECKING:
-    from eyebright.data.image_set import Splits
     from eyebright.exporting.foreign import ForeignFormat
     from eyebright.exporting.site import Runtime
-    from eyebright.training.run import Run
+    from eyebright.exporting.write import Precision
 
 
 class Form(enum.StrEnum):
@@ -74,15 +74,9 @@ def export(
     """
     from eyebright.training.run import Run
 
-    if bf16:
-        raise ExportError(
-            "ONNX Runtime has no bf16 convolutions for processors, so such a file could not be computed.",
-            "--int8 is faster and smaller, --fp16 is smaller.",
-        )
-    if int8 and fp16:
-        raise ExportError("--int8 and --fp16 exclude each other.", "Choose one.")
     form = form or (Form.site if out.name.endswith("site") else Form.onnx)
-    if form not in {Form.onnx, Form.site} and (int8 or fp16 or with_images):
+    precision = _precision(int8=int8, fp16=fp16, bf16=bf16)
+    if form not in {Form.onnx, Form.site} and (precision != "fp32" or with_images):
         raise ExportError(
             f"--format {form} is written in fp32 and without images.", "Leave --int8, --fp16 and --with-images away."
         )
@@ -91,7 +85,8 @@ def export(
     show_log()
     computing = _runtime(out, runtime) if form is Form.site else None
     opened = Run.open(run, trust=trust)
-    splits = _images(opened, {"data.source": data, "data.root": data_root})
+    splits = opened.select(images_of(opened, given(source=data, root=data_root)))
+    opened.check_data(splits)
     check = splits.test if len(splits.test) else splits.validation
     calibrate = splits.validation if len(splits.validation) else check
     if form in {Form.onnx, Form.site}:
@@ -103,7 +98,7 @@ def export(
             out / MODEL_FOLDER if computing else out,
             check=check,
             calibrate=calibrate,
-            precision="int8" if int8 else "fp16" if fp16 else "fp32",
+            precision=precision,
             images=images,
             tolerance=tolerance,
             known=splits.train if with_images else None,
@@ -134,6 +129,17 @@ def export(
         output().print(f"to look at it: python -m http.server --directory {out}", soft_wrap=True)
 
 
+def _precision(*, int8: bool, fp16: bool, bf16: bool) -> Precision:
+    if bf16:
+        raise ExportError(
+            "ONNX Runtime has no bf16 convolutions for processors, so such a file could not be computed.",
+            "--int8 is faster and smaller, --fp16 is smaller.",
+        )
+    if int8 and fp16:
+        raise ExportError("--int8 and --fp16 exclude each other.", "Choose one.")
+    return "int8" if int8 else "fp16" if fp16 else "fp32"
+
+
 def _runtime(out: Path, given: Path | None) -> Runtime:
     """What computes the model in browsers. Asked for before the work, not after it."""
     from eyebright.exporting.site import fetch_runtime, read_runtime, refuse_to_mix
@@ -143,14 +149,3 @@ def _runtime(out: Path, given: Path | None) -> Runtime:
         return read_runtime(given)
     with Bar() as bar:
         return fetch_runtime(progress=bar)
-
-
-def _images(run: Run, place: dict[str, str | None]) -> Splits:
-    """The run's images, where they are now, divided as they were."""
-    from eyebright.data.load import load
-
-    changes = {field: value for field, value in place.items() if value is not None}
-    with Bar() as bar:
-        splits = run.select(load(run.recipe.replace(**changes).data, progress=bar))
-    run.check_data(splits)
-    return splits

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from eyebright.cli.cluster import On, Workers, cluster
+from eyebright.cli.images import given, images_of
 from eyebright.cli.terminal import Bar, complain, output, remarks, show_log
 from eyebright.cli.train import write_report
 from eyebright.core.errors import ClusterError, EyebrightError, RunError
 
 if TYPE_CHECKING:
-    from eyebright.data.image_set import Splits
     from eyebright.evaluation.answer import Answer
     from eyebright.exporting.bulk import Summary
     from eyebright.exporting.bundle import Bundle
@@ -53,17 +53,12 @@ def evaluate(
     \b
     eyebright evaluate runs/digits/cnn/20260101-120000-1a2b
     """
-    from eyebright.data.load import load
     from eyebright.training.fit import judge
     from eyebright.training.run import Run
 
     show_log()
     opened = Run.open(run, trust=trust)
-    place = {"data.source": data, "data.root": data_root}
-    changes = {name: value for name, value in place.items() if value is not None}
-    with Bar() as bar:
-        splits = load(opened.recipe.replace(**changes).data, progress=bar)
-    scores = judge(opened, splits)
+    scores = judge(opened, images_of(opened, given(source=data, root=data_root)))
     if as_json:
         sys.stdout.write(json.dumps({split: score.to_dict() for split, score in scores.items()}, indent=2) + "\n")
         return
@@ -187,8 +182,7 @@ def report(
     show_log()
     if len(runs) > 2:
         raise RunError(f"a page compares two runs and not {len(runs)}.", "Name the baseline and one other run.")
-    place = {"data.source": data, "data.root": data_root}
-    changes = {name: value for name, value in place.items() if value is not None}
+    changes = given(source=data, root=data_root)
     opened = [Run.open(path, trust=trust) for path in runs]
     if len(opened) == 2:
         _report_on_two(opened[0], opened[1], changes, images, out)
@@ -204,7 +198,7 @@ def _report_on_one(run: Run, changes: dict[str, str], images: bool, out: Path | 
     if images:
         with Bar() as bar:
             try:
-                found = findings(run, _images(run, changes, bar), progress=bar)
+                found = findings(run, images_of(run, changes, bar), progress=bar)
             except EyebrightError as error:  # the numbers are worth a page; it says what is not there, and why
                 complain(error)
                 found = Findings(missing=(Missing.of("the images", error),))
@@ -218,22 +212,14 @@ def _report_on_two(first: Run, second: Run, changes: dict[str, str], images: boo
     made = None
     missing: tuple[Missing, ...] = ()
     if images:
-        with Bar() as bar:
-            try:
-                made = side_by_side(first, second, _images(first, changes, bar))
-            except EyebrightError as error:
-                missing = (Missing.of("the images", error),)
+        try:
+            made = side_by_side(first, second, images_of(first, changes))
+        except EyebrightError as error:
+            missing = (Missing.of("the images", error),)
     # What is wrong with the runs themselves is met again here, and ends the command.
     made = made or side_by_side(first, second, missing=missing)
     path = made.write(out or second.path / "side_by_side.html")
     output().print(f"report: {path}", soft_wrap=True)
-
-
-def _images(run: Run, changes: dict[str, str], bar: Bar) -> Splits:
-    """The images of a run, where they are now."""
-    from eyebright.data.load import load
-
-    return load(run.recipe.replace(**changes).data, progress=bar)
 
 
 def _print_table(answers: Iterable[Answer]) -> None:

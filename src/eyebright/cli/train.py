@@ -9,6 +9,7 @@ import typer
 
 from eyebright.cli.budget import train_in
 from eyebright.cli.cluster import On, Workers, cluster
+from eyebright.cli.images import given
 from eyebright.cli.terminal import Bar, complain, hush, output, remarks, show_log
 from eyebright.core.errors import MissingExtraError, RecipeError, TrackingError
 
@@ -56,8 +57,7 @@ def train(
     eyebright train cifar10/ladder_cnn --on ray://cluster:10001 --workers 2
     """
     show_log()
-    place = {"data.source": data, "data.root": data_root, "data.on_bad_image": on_bad_image}
-    changes = {name: value for name, value in place.items() if value is not None}
+    changes = given(source=data, root=data_root, on_bad_image=on_bad_image)
     if minutes is not None:
         if resume or data:
             raise RecipeError("--minutes plans a training that begins.", "Leave --minutes away; it goes on as planned.")

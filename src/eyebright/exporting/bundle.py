@@ -101,7 +101,7 @@ class Bundle:
     @functools.cached_property
     def known(self) -> KnownImages | None:
         """Training images to compare with; None where the bundle carries none."""
-        return KnownImages.load(self.path) if self.path.is_dir() else None
+        return KnownImages.load(self.path, len(self.classes)) if self.path.is_dir() else None
 
     @property
     def examples(self) -> tuple[Path, ...]:

@@ -6,6 +6,7 @@ import dataclasses
 import io
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,12 +50,12 @@ class KnownImages:
         write_bytes(folder / FILE, packed.getvalue())
 
     @classmethod
-    def load(cls, folder: Path) -> KnownImages | None:
-        """Read what `save` wrote; None where there is nothing.
+    def load(cls, folder: Path, classes: int) -> KnownImages | None:
+        """Read what `save` wrote for a model of so many classes; None where there is nothing.
 
         Raises
         ------
-        BundleError : the file is damaged.
+        BundleError : the file is damaged, or of another model.
         """
         path = folder / FILE
         if not path.is_file():
@@ -62,10 +63,21 @@ class KnownImages:
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 thumbnails, embeddings, labels = (stored[name] for name in ("thumbnails", "embeddings", "labels"))
-            if not len(thumbnails) == len(embeddings) == len(labels):
-                raise ValueError("its arrays are not of one length")
+            _check(thumbnails, embeddings, labels, classes)
         except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise BundleError(
                 f"{path} is damaged: {error}.", "Remove it, or export the run again: eyebright export RUN OUT"
             ) from error
         return cls(thumbnails, embeddings.astype(np.float32), labels)
+
+
+def _check(thumbnails: NDArray[Any], embeddings: NDArray[Any], labels: NDArray[Any], classes: int) -> None:
+    """Refuse what would fail only when it is shown."""
+    if not len(thumbnails) == len(embeddings) == len(labels):
+        raise ValueError("its arrays are not of one length")
+    if thumbnails.dtype != np.uint8 or thumbnails.ndim != 4 or thumbnails.shape[3] not in {1, 3}:
+        raise ValueError(f"its thumbnails are {thumbnails.dtype} {thumbnails.shape}")
+    if embeddings.dtype.kind != "f" or embeddings.ndim != 2 or not np.isfinite(embeddings).all():
+        raise ValueError(f"its embeddings are {embeddings.dtype} {embeddings.shape}, or not finite")
+    if labels.dtype.kind not in "iu" or labels.ndim != 1 or not np.all((labels >= 0) & (labels < classes)):
+        raise ValueError(f"its labels are {labels.dtype} {labels.shape}, or not all below {classes}")

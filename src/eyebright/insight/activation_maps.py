@@ -130,7 +130,7 @@ def activation_maps(  # noqa: PLR0913 - each has a default that serves
     layer : to explain, as `named_modules` names it; default: the best.
     check : whether faithfulness and sanity are measured.
     batch_size : images at a time; changes speed and memory, not the result (beyond rounding).
-    plan : how to compute; default: this machine's, in fp32.
+    plan : how to compute; default: this machine's, the maps in fp32 and what only checks them as fast as it can.
 
     Raises
     ------
@@ -138,18 +138,21 @@ def activation_maps(  # noqa: PLR0913 - each has a default that serves
     DataError : there are no images, or the classes do not fit them.
     """
     _check_method(method, layer)
+    # The checks are areas under curves of probabilities, averaged over images: they need few digits.
+    checking = plan or choose()
     plan = plan or choose(precision="fp32")
     predicted = predict(model, images, batch_size=batch_size, plan=plan).predicted  # refuses images that do not fit
     classes = predicted if classes is None else _fitting(classes, images)
     with studied(model, plan) as subject:
+        judge = dataclasses.replace(subject, plan=checking)
         if method in INPUT_METHODS:
             explain, name, why = INPUT_METHODS[method], "input", "The method explains the input itself."
         else:
-            choice = choose_layer(subject, images, classes, method, name=layer, batch_size=batch_size)
+            choice = choose_layer(subject, judge, images, classes, method, name=layer, batch_size=batch_size)
             explain, name, why = of_layer(LAYER_METHODS[method], choice.layer), choice.layer.name, choice.why
         maps = attribute(subject, images, classes, explain, batch_size)
         found = ActivationMaps(maps, classes, images.index, method, name, why, None, None, images)
-        return _with_checks(found, subject, explain, batch_size) if check else found
+        return _with_checks(found, subject, judge, explain, batch_size) if check else found
 
 
 def _check_method(method: str, layer: str | None) -> None:
@@ -173,7 +176,9 @@ def _fitting(classes: NDArray[np.int64], images: ImageSet) -> NDArray[np.int64]:
     return wanted.astype(np.int64)
 
 
-def _with_checks(maps: ActivationMaps, subject: Subject, explain: InputMethod, batch_size: int) -> ActivationMaps:
+def _with_checks(
+    maps: ActivationMaps, subject: Subject, judge: Subject, explain: InputMethod, batch_size: int
+) -> ActivationMaps:
     """The same maps with what both checks say of a sample of them."""
     shown = salience.spread(len(maps), _CHECKED)
     again = salience.spread(len(maps), _RANDOMISED)
@@ -182,7 +187,7 @@ def _with_checks(maps: ActivationMaps, subject: Subject, explain: InputMethod, b
     return dataclasses.replace(
         maps,
         faithfulness=faithfulness(
-            subject, maps.images.take(shown), maps.maps[shown], maps.classes[shown], batch_size=batch_size
+            judge, maps.images.take(shown), maps.maps[shown], maps.classes[shown], batch_size=batch_size
         ),
         sanity=sanity(
             subject, maps.maps[again], x, lambda other: attribute(other, images, classes, explain, batch_size)

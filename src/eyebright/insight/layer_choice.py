@@ -41,10 +41,19 @@ class Choice:
     why: str
 
 
-def choose_layer(
-    subject: Subject, images: ImageSet, classes: NDArray[np.int64], method: str, *, name: str | None, batch_size: int
+def choose_layer(  # noqa: PLR0913 - all of them differ from call to call
+    subject: Subject,
+    judge: Subject,
+    images: ImageSet,
+    classes: NDArray[np.int64],
+    method: str,
+    *,
+    name: str | None,
+    batch_size: int,
 ) -> Choice:
     """The layer called `name`; else the best one for maps of `classes` (N,) by `method`.
+
+    `subject` makes the maps, and `judge`, the same model, may compute less exactly what their deletion does.
 
     Raises
     ------
@@ -57,8 +66,8 @@ def choose_layer(
         return Choice(layers[0], f"{layers[0]} is the last layer that carries the image at its only resolution.")
     sample = salience.spread(len(images), _IMAGES)
     tried = _STAND_IN if method in SLOW else method
-    curves = Curves(subject, images.take(sample), classes[sample], batch_size, _STEPS)
-    gains = {layer: _gain(curves, tried, layer) for layer in layers}
+    curves = Curves(judge, images.take(sample), classes[sample], batch_size, _STEPS)
+    gains = {layer: _gain(subject, curves, tried, layer) for layer in layers}
     best = max(layers, key=lambda layer: gains[layer])  # of equal ones the first, which is the last in the network
     others = ", ".join(f"{layer} {gains[layer]:+.3f}" for layer in layers if layer != best)
     return Choice(
@@ -68,9 +77,9 @@ def choose_layer(
     )
 
 
-def _gain(curves: Curves, method: str, layer: Layer) -> float:
+def _gain(subject: Subject, curves: Curves, method: str, layer: Layer) -> float:
     """How far deletion by the layer's maps is below deletion by the same maps moved at random, on average."""
     explain = of_layer(LAYER_METHODS[method], layer)
-    maps = attribute(curves.subject, curves.images, curves.classes, explain, curves.batch_size)
+    maps = attribute(subject, curves.images, curves.classes, explain, curves.batch_size)
     places, elsewhere = salience.orders(maps, stream("moved maps of a layer", 0))
     return float((curves.deletion(elsewhere) - curves.deletion(places)).mean())

@@ -31,6 +31,10 @@ class Classifier(nn.Module):
     head : maps features (B, F) to logits (B, K).
     spec : what goes in and what comes out.
     settings : the choice that it was built from; with `spec` and the weights it rebuilds the model.
+
+    Attributes
+    ----------
+    never_learning : names in `body` of the parameters that its author has frozen.
     """
 
     mean: Tensor
@@ -42,6 +46,7 @@ class Classifier(nn.Module):
         self.head = head
         self.spec = spec
         self.settings = settings
+        self.never_learning = frozenset(name for name, value in body.named_parameters() if not value.requires_grad)
         # In units of the 0..255 range of the pixels: one subtraction and one division normalise. Not part of the
         # weights: `spec` alone says them, and no checkpoint can say otherwise.
         self.register_buffer("mean", 255 * torch.tensor(spec.mean).view(1, -1, 1, 1), persistent=False)

@@ -63,6 +63,8 @@ def resolve(settings: PretrainedSettings) -> PretrainedSettings:
     """
     path = weights_source.find(settings)
     if path is None:
+        if settings.sha256 is not None:
+            raise ModelError("random weights come from no file that has a SHA-256.", "Take it out: model.sha256=null")
         return _filled(settings, _of_random(settings))
     found = weights_source.sha256(path)
     if settings.sha256 not in {None, found}:
@@ -112,8 +114,9 @@ def build(
         channels, edge = 3, size or max(spec.height, spec.width)
         network = timm_bodies.build(settings.body, edge)
     elif settings.body is not None:
-        channels = len(settings.mean or spec.mean)
-        inner = dataclasses.replace(spec, height=size or spec.height, width=size or spec.width, channels=channels)
+        mean, std = settings.mean or spec.mean, settings.std or spec.std  # of as many channels as the body takes
+        channels, height, width = len(mean), size or spec.height, size or spec.width
+        inner = dataclasses.replace(spec, height=height, width=width, channels=channels, mean=mean, std=std)
         network = build_own(settings.body, inner).body
     else:
         raise ModelError("the model has no body.", "Name a network of timm: model.body=resnet18")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import abc
 import base64
 import functools
 import hashlib
 import shlex
 from collections.abc import Mapping
 from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eyebright.core.errors import MissingExtraError
+from eyebright.core.files import write_text
 from eyebright.reporting import numbers, page_data
 
 if TYPE_CHECKING:
@@ -29,6 +32,31 @@ _FILTERS = (
     numbers.words,
     numbers.chance,
 )
+
+
+class Page(abc.ABC):
+    """What one page shows."""
+
+    @abc.abstractmethod
+    def html(self) -> str:
+        """The page.
+
+        Raises
+        ------
+        MissingExtraError : Jinja2 is not installed.
+        """
+
+    def write(self, path: str | Path) -> Path:
+        """Write the page to `path`, atomically.
+
+        Raises
+        ------
+        MissingExtraError : Jinja2 is not installed.
+        StorageError : the disk refuses.
+        """
+        written = Path(path)
+        write_text(written, self.html())
+        return written
 
 
 def render(template: str, content: Mapping[str, Any], script_data: Mapping[str, Any]) -> str:

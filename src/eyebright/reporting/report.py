@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, final
 
 from eyebright.core.errors import RunError
-from eyebright.core.files import write_text
 from eyebright.core.recipe import Recipe
 from eyebright.evaluation.confidence import ConfidenceBin, OperatingPoint, operating_points, reliability
 from eyebright.evaluation.gap import Gap
@@ -20,7 +19,7 @@ from eyebright.evaluation.score import Score
 from eyebright.evaluation.scores import Scores
 from eyebright.insight.findings import Findings
 from eyebright.reporting import figures, report_content
-from eyebright.reporting.render import render
+from eyebright.reporting.render import Page, render
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -56,7 +55,7 @@ class RunLike(Protocol):
 
 @final
 @dataclasses.dataclass(frozen=True, eq=False)
-class Report:
+class Report(Page):
     """What is known of one run. `write` renders it into one HTML file that needs no network.
 
     Attributes
@@ -99,25 +98,7 @@ class Report:
         return _judged(self.scores)
 
     def html(self) -> str:
-        """The page.
-
-        Raises
-        ------
-        MissingExtraError : Jinja2 is not installed.
-        """
         return render("report.html", report_content.content(self), report_content.script_data(self))
-
-    def write(self, path: str | Path) -> Path:
-        """Write the page to `path`, atomically.
-
-        Raises
-        ------
-        MissingExtraError : Jinja2 is not installed.
-        StorageError : the disk refuses.
-        """
-        written = Path(path)
-        write_text(written, self.html())
-        return written
 
     def write_figures(self, folder: str | Path) -> list[Path]:
         """Write curves.png and confusion_matrix.png into `folder`, as far as there is something to draw.

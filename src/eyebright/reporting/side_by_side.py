@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eyebright.core.errors import RunError
-from eyebright.core.files import write_text
 from eyebright.data.image_set import Splits
 from eyebright.insight import thumbnails
 from eyebright.insight.mistakes import mistakes
 from eyebright.insight.parts import Missing
 from eyebright.insight.thumbnails import Thumbnails
 from eyebright.reporting import side_by_side_content
-from eyebright.reporting.render import render
+from eyebright.reporting.render import Page, render
 from eyebright.reporting.report import Report, report
 
 if TYPE_CHECKING:
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
 
 @final
 @dataclasses.dataclass(frozen=True, eq=False)
-class SideBySide:
+class SideBySide(Page):
     """What is known of two runs on the same images. `write` renders it into one HTML file that needs no network.
 
     Attributes
@@ -49,26 +47,8 @@ class SideBySide:
         return f"SideBySide({self.comparison.comparison!r})"
 
     def html(self) -> str:
-        """The page.
-
-        Raises
-        ------
-        MissingExtraError : Jinja2 is not installed.
-        """
         content, data = side_by_side_content.content(self), side_by_side_content.script_data(self)
         return render("side_by_side.html", content, data)
-
-    def write(self, path: str | Path) -> Path:
-        """Write the page to `path`, atomically.
-
-        Raises
-        ------
-        MissingExtraError : Jinja2 is not installed.
-        StorageError : the disk refuses.
-        """
-        written = Path(path)
-        write_text(written, self.html())
-        return written
 
 
 def side_by_side(

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, final
 
-from eyebright.core.files import write_text
 from eyebright.reporting import sweep_content
-from eyebright.reporting.render import render
+from eyebright.reporting.render import Page, render
 
 if TYPE_CHECKING:
     from eyebright.sweeps.price import Price
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
 
 @final
 @dataclasses.dataclass(frozen=True, eq=False)
-class SweepReport:
+class SweepReport(Page):
     """What is known of a sweep. `write` renders it into one HTML file that needs no network.
 
     Attributes
@@ -39,25 +37,7 @@ class SweepReport:
         return f"SweepReport({self.sweep!r})"
 
     def html(self) -> str:
-        """The page.
-
-        Raises
-        ------
-        MissingExtraError : Jinja2 is not installed.
-        """
         return render("sweep.html", sweep_content.content(self), {})
-
-    def write(self, path: str | Path) -> Path:
-        """Write the page to `path`, atomically.
-
-        Raises
-        ------
-        MissingExtraError : Jinja2 is not installed.
-        StorageError : the disk refuses.
-        """
-        written = Path(path)
-        write_text(written, self.html())
-        return written
 
 
 def sweep_report(sweep: Sweep) -> SweepReport:

@@ -88,6 +88,7 @@ class Endpoint(ABC):
                 headers.get(b"content-type", b""),
                 await read_body(receive, headers, self.settings.max_body, held),
                 self.settings.max_images,
+                held,
             )
             try:
                 async with asyncio.timeout(self.settings.answer_seconds):

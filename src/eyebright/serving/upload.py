@@ -27,6 +27,8 @@ _QUICKLY_PARSED = 256 << 10
 # Of an image in JSON: its own, and those in its name. Every value needs one, and a body of nothing but empty lists
 # would take 24 times its bytes in memory before anybody could refuse it.
 _COMMAS = 1000
+# Of a body in JSON, beside it: as text, as the texts in it, and the images themselves.
+_JSON_COPIES = 3
 
 _TYPES = "multipart/form-data with files, one image with its own type such as image/jpeg, or application/json"
 _HOW_TO = "Send a file, as in: curl -F image=@photo.jpg URL. Options such as top go into the query: URL?top=3"
@@ -153,8 +155,8 @@ async def _too_large(receive: Receive, limit: int, *, more: bool = True) -> Prob
     )
 
 
-async def images_of(content_type: bytes, body: bytes, most: int) -> list[Upload]:
-    """The images in a body, at most `most`.
+async def images_of(content_type: bytes, body: bytes, most: int, held: Held) -> list[Upload]:
+    """The images in a body, at most `most`; `held` accounts for what taking it apart needs.
 
     Raises
     ------
@@ -170,6 +172,7 @@ async def images_of(content_type: bytes, body: bytes, most: int) -> list[Upload]
     if kind == b"multipart/form-data":
         uploads = await _parsed(_multipart, body, options.get(b"boundary", b""), most)
     elif kind == b"application/json":
+        held.take(_JSON_COPIES * len(body))
         uploads = await _parsed(_json, body, most)
     else:
         given = f"the content type {kind.decode('latin-1')!r}" if kind else "a request without content type"

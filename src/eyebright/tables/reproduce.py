@@ -19,7 +19,7 @@ from eyebright.data.progress import Progress
 from eyebright.tables.reproduction import Reproduction, RowResult, lines, order
 from eyebright.tables.table import PublishedTable, Row, table
 from eyebright.training.callbacks import Callback
-from eyebright.training.completion import completed
+from eyebright.training.completion import completed, known
 from eyebright.training.run import Run
 
 
@@ -45,7 +45,7 @@ def reproduce(  # noqa: PLR0913 - what to run, how much of it, where, and who wa
     name : a table of `eyebright.tables.table.tables()`, or the path of a YAML file.
     overrides : fields of all recipes to change, as on the command line, such as `["data.limit=500"]` for a quick look.
     seeds : trainings of each row: 0, 1, 2, ...
-    rows : names of the rows to run; default: all.
+    rows : names of the rows to run; default: all. What earlier calls have made of the others is shown beside them.
     out : folder; default: `runs/tables/NAME`.
     data_root : folder of the known data sets.
     callbacks : watchers of each training; default: a progress bar.
@@ -70,6 +70,7 @@ def reproduce(  # noqa: PLR0913 - what to run, how much of it, where, and who wa
         callbacks=callbacks,
     )
     planned = session.planned()
+    session.adopt()
     for number, (row, planned_recipe) in enumerate(planned):
         if progress is not None:
             progress(f"{row.name}, seed {planned_recipe.seed}", number, len(planned))
@@ -124,6 +125,14 @@ class _Session:
     def _run_folder(self, row: str, seed: int) -> Path:
         return self.folder / row / f"seed-{seed}"
 
+    def adopt(self) -> None:
+        """Take the finished runs of the other rows."""
+        for row in self.table.rows:
+            for seed in self.seeds if row not in self.rows else ():
+                run = known(self._recipe(row, seed), self._run_folder(row.name, seed))
+                if run is not None:
+                    self._keep(row, run)
+
     def complete(self, row: Row, chosen: Recipe) -> None:
         """Run it, or what is left of it."""
         splits = functools.partial(self.images.load, chosen.data)  # asked only when something is left to do
@@ -133,9 +142,13 @@ class _Session:
         except (DivergedError, ModelError) as error:  # such as weights that are not here; the other rows have results
             self.failures.setdefault(row.name, {})[chosen.seed] = f"{error.cause} {error.remedy}".strip()
             return
-        self.runs.setdefault(row.name, {})[chosen.seed] = run
+        self._keep(row, run)
+
+    def _keep(self, row: Row, run: Run) -> None:
+        self.runs.setdefault(row.name, {})[run.recipe.seed] = run
         if row.fails:
-            self.remarks.setdefault(row.name, {})[chosen.seed] = examine(run, splits())
+            images = self.images.load(run.recipe.data)
+            self.remarks.setdefault(row.name, {})[run.recipe.seed] = examine(run, images)
 
     def reproduction(self) -> Reproduction:
         """What there is so far."""
@@ -147,7 +160,7 @@ class _Session:
             seeds=self.seeds,
             overrides=self.overrides,
             folder=self.folder,
-            rows=tuple(map(self._result, self.rows)),
+            rows=tuple(self._result(row) for row in self.table.rows if row in self.rows or row.name in self.runs),
             orders=tuple(found for found in orders if found is not None),
         )
 

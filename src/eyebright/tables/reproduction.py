@@ -156,7 +156,7 @@ class Reproduction:
     seeds : that were asked for.
     overrides : by which all rows depart from the table.
     folder : of the runs, `table.md` and `table.json`.
-    rows : those that were asked for, in the order of the table.
+    rows : those that were asked for or are done, in the order of the table.
     orders : the claims whose two rows have runs.
     """
 

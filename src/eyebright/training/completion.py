@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from eyebright.core.errors import RunError
+from eyebright.core.errors import EyebrightError, RunError
 from eyebright.core.recipe import Recipe
 from eyebright.data.image_set import Splits
 from eyebright.data.load import located
@@ -48,6 +48,18 @@ def completed(
     if not run.scores:
         judge(run, images())
     return run
+
+
+def known(recipe: Recipe, folder: Path) -> Run | None:
+    """The finished and judged run of `recipe` in `folder`; None where there is none, or one of another recipe."""
+    if not (folder / "run.json").is_file():
+        return None
+    try:
+        run = Run.open(folder, trust=True)
+        _refuse_other_recipe(run, recipe)
+    except EyebrightError:
+        return None
+    return run if run.status == "finished" and run.scores else None
 
 
 def fit_once(recipe: Recipe, splits: Splits, *, callbacks: Sequence[Callback] | None = None) -> Run:

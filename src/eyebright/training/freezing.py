@@ -41,7 +41,7 @@ def changes(settings: TrainingSettings, before: float, done: float) -> bool:
 def freeze(model: Classifier, settings: TrainingSettings, done: float) -> None:
     """Let the stages learn that are to learn when the share `done` of the training is over, and no others.
 
-    Without such settings the model stays as it is: a custom body may hold parameters that are never to learn.
+    Parameters that the author of a custom body has frozen never learn.
     """
     if not settings.freeze and settings.unfreeze is None:
         return
@@ -80,7 +80,9 @@ def check(model: Classifier, settings: TrainingSettings) -> None:
 
 
 def _let(model: Classifier, stage: nn.Module, learn: bool) -> None:
-    stage.requires_grad_(learn)
+    never = {id(value) for name, value in model.body.named_parameters() if name in model.never_learning}
+    for parameter in stage.parameters():
+        parameter.requires_grad_(learn and id(parameter) not in never)
     stage.train(learn and model.training)
 
 
