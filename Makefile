@@ -22,7 +22,9 @@ endif
 demo: $(INSTALLED) $(DATA)
 	$(BIN)/eyebright train $(RECIPE)
 
-test: style types contracts pytest
+# Checking the types takes a core a minute, and most tests use one.
+test: style contracts $(DATA)
+	$(MAKE) --no-print-directory --jobs=2 types pytest
 
 style: $(INSTALLED)
 	$(BIN)/ruff check

@@ -34,7 +34,7 @@ _MEANINGS = {
     "calibration error": "how far confidence is from accuracy; biased upwards",
 }
 _FILTERS_SHOWN = 128  # of the first layer; more are a texture
-_SURE = 0.9  # the confidence that the summary speaks of
+_SAFE = 0.99  # share of right answers that the summary asks for
 _VIEWS = {"mirror": "the image and its mirror image", "shift": "the image, its mirror image, and both moved by a pixel"}
 _METHODS = {"tsne": "t-SNE", "umap": "UMAP", "pca": "the two principal components"}
 
@@ -164,12 +164,13 @@ def _summary(report: Report, scores: Scores) -> Iterator[tuple[str, str]]:
             "Most frequent mistake",
             f"{pair.given} taken for {pair.predicted}: {numbers.percent(pair.share.value)} of that class.",
         )
-    point = max((each for each in report.points if each.threshold <= _SURE), key=lambda each: each.threshold)
-    if point.threshold > 0:
+    # The first is the one of the most answers; an answer to everything says nothing about silence.
+    safe = next((each for each in report.points if each.accuracy.value >= _SAFE), report.points[-1])
+    if safe.threshold > 0:
         yield (
-            "When it is sure",
-            f"At least {numbers.percent(point.threshold)} sure, as of {numbers.percent(point.coverage)} of the images, "
-            f"it is right in {numbers.percent(point.accuracy.value)}.",
+            "If it may stay silent",
+            f"Of the {numbers.percent(safe.coverage)} of the images of which it is at least "
+            f"{numbers.percent(safe.threshold)} sure, {numbers.percent(safe.accuracy.value)} are right.",
         )
 
 

@@ -116,8 +116,9 @@ def _value(value: Any) -> str:
         return "on" if value else "off"
     if isinstance(value, (list, tuple)):
         return f"({', '.join(map(_value, value))})"
-    if isinstance(value, dict) and "_target_" in value:
-        return str(value["_target_"]).rpartition(".")[2]
+    if isinstance(value, dict):
+        listed = ", ".join(f"{name} {_value(each)}" for name, each in value.items())
+        return str(value["_target_"]).rpartition(".")[2] if "_target_" in value else f"({listed})"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
