@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -183,11 +184,20 @@ def test_the_cache_is_bounded(
 def test_two_trainings_may_clear_the_cache_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "old.npy").write_bytes(bytes(10))
     found = [*tmp_path.glob("*.npy"), tmp_path / "gone.npy"]
-    monkeypatch.setattr(Path, "glob", lambda *_: iter(found))
+    monkeypatch.setattr(Path, "glob", lambda *_: iter([*found]))
     monkeypatch.setattr(feature_cache, "LIMIT_BYTES", 15)
     monkeypatch.setattr(feature_cache, "RESERVE_BYTES", 0)
     assert feature_cache._room(tmp_path, 10)
     assert not (tmp_path / "old.npy").exists()
+
+
+def test_what_killed_processes_left_is_removed_after_a_day(tmp_path: Path) -> None:
+    old, new = tmp_path / ".a.npy.x1.tmp", tmp_path / ".b.npy.x2.tmp"
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (0, time.time() - 90_000))
+    assert feature_cache._room(tmp_path, 10)
+    assert [path.exists() for path in (old, new)] == [False, True]
 
 
 def test_an_interrupt_leaves_no_half_file(

@@ -39,6 +39,7 @@ from eyebright.training.interrupt import Interrupt
 # Of all files of features together: CIFAR-10 in two versions, 2048 features each, takes 0.9 GB.
 LIMIT_BYTES = 4 << 30
 _PROBES = 4  # images whose features are computed to find out whether the body still says what it said
+_ABANDONED_SECONDS = 86_400.0  # without a write
 _REPORT_SECONDS = 30.0  # between two remarks on the progress
 
 _logger = logging.getLogger("eyebright")
@@ -257,6 +258,7 @@ def _room(folder: Path, needed: int) -> bool:
         return False
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(folder)
         files = _by_last_use(folder)
         used = sum(size for _, size, _ in files)
         for _, size, path in files:
@@ -265,6 +267,14 @@ def _room(folder: Path, needed: int) -> bool:
             path.unlink(missing_ok=True)
             used -= size
         return needed <= shutil.disk_usage(folder).free - RESERVE_BYTES
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what killed processes left half written: nobody needs a day for one batch."""
+    for path in folder.glob(".*.tmp"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
+                path.unlink()
 
 
 def _by_last_use(folder: Path) -> list[tuple[float, int, Path]]:

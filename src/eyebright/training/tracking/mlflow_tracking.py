@@ -38,6 +38,7 @@ class MLflowTracking(Callback):
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
         self._environment = contextlib.ExitStack()
+        self._system: SystemLog | None = None
 
     def started(self, run: Run, plan: Plan) -> None:  # noqa: ARG002 (the contract of a callback)
         """Import MLflow, the only thing that the training waits for, and leave the rest to a thread.
@@ -66,10 +67,9 @@ class MLflowTracking(Callback):
 
     def _follow(self, run: Run) -> None:
         """Copy until the training ends, and once more."""
-        system = SystemLog(run.path)
         pause, ended = _INTERVAL, False
         while True:
-            problem = self._copy(run, system, ended=ended)
+            problem = self._copy(run, ended=ended)
             if problem and pause == _INTERVAL:
                 _logger.warning("%s The training goes on; what is new is kept in %s.", problem, run.path)
             elif not problem and pause > _INTERVAL:
@@ -79,10 +79,11 @@ class MLflowTracking(Callback):
             pause = min(2 * pause, _LONGEST) if problem else _INTERVAL
             ended = self._ending.wait(pause)
 
-    def _copy(self, run: Run, system: SystemLog, *, ended: bool) -> str:
+    def _copy(self, run: Run, *, ended: bool) -> str:
         """What went wrong, if anything; whatever it is, it must not reach the training."""
         try:
-            system.write()
+            self._system = self._system or SystemLog(run.path)
+            self._system.write()
             entry = entry_of(run)
             if not ended:  # run.json may still tell of the process before this one
                 entry = dataclasses.replace(entry, status="running")
