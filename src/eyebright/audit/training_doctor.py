@@ -9,26 +9,23 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from safetensors import SafetensorError, safe_open
-
 from eyebright.audit import image_rules, training_rules
 from eyebright.audit.case import SEVERITIES, Activity, Case, ImageEvidence, Remark
 from eyebright.audit.gradients import LayerGradient, gradients, movement
 from eyebright.audit.leakage import leaks
 from eyebright.audit.pixel_statistics import pixel_statistics
 from eyebright.core import device
-from eyebright.core.errors import CheckpointError, EyebrightError, RunError
+from eyebright.core.errors import EyebrightError, RunError
 from eyebright.core.input_spec import InputSpec
 from eyebright.core.randomness import torch_seed
 from eyebright.core.recipe import Recipe
 from eyebright.data.image_set import Splits
 from eyebright.evaluation.scores import Scores
-from eyebright.models import registry, weights
+from eyebright.models import registry
+from eyebright.training import checkpoint
 from eyebright.training.run import Run
 
 __all__ = ["Activity", "ImageEvidence", "Remark", "diagnose", "examine"]
-
-_MODEL = "model."  # what the names of the trained weights begin with in a training checkpoint
 
 
 def examine(run: Run, splits: Splits, *, activity: Sequence[Activity] = ()) -> tuple[Remark, ...]:
@@ -109,13 +106,5 @@ def _movement(run: Run, spec: InputSpec) -> dict[str, float]:
     except EyebrightError:  # the file that pretrained weights came from is no longer there; the run does not need it
         return {}
     trained = registry.skeleton(run.recipe.model, spec)
-    try:
-        with safe_open(path, framework="pt") as stored:
-            names = [name for name in stored.offset_keys() if name.startswith(_MODEL)]
-            tensors = {name.removeprefix(_MODEL): stored.get_tensor(name) for name in names}
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{path} is not a whole training checkpoint: {error}", "Remove it; the best model is separate."
-        ) from error
-    weights.load_into(trained, tensors, path)
+    checkpoint.restore_model(trained, path)
     return movement(initial, trained)

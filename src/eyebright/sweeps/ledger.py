@@ -155,7 +155,8 @@ class Ledger:
         folder = trial_folder(self.folder, number)
         with storage_errors(folder):
             folder.parent.mkdir(parents=True, exist_ok=True)
-            lock = filelock.FileLock(folder.with_suffix(".lock"), timeout=0)
+            # Hidden, so that TRIALS/* names the runs alone.
+            lock = filelock.FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0)
             try:
                 lock.acquire()
             except filelock.Timeout:

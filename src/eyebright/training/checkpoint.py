@@ -106,17 +106,7 @@ def restore(trained: Trained, path: Path) -> None:
     ------
     CheckpointError : missing, damaged, or of another model.
     """
-    try:
-        with safe_open(path, framework="pt") as stored:
-            about = json.loads((stored.metadata() or {})[_KEY])
-            tensors = {name: stored.get_tensor(name) for name in stored.offset_keys()}
-        position, scaler = Position(**about["position"]), about["scaler"]
-        if weights.digest_of(tensors) != about["digest"]:
-            raise ValueError("its tensors are not those that were written")
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"{path} is not a whole training checkpoint: {error}", "Begin a new run; best.safetensors is separate."
-        ) from error
+    position, about, tensors = _read(path)
     if about["optimizer"] != type(trained.optimizer).__name__:
         raise CheckpointError(
             f"{path} was written by the optimiser {about['optimizer']}, but the recipe says "
@@ -127,9 +117,38 @@ def restore(trained: Trained, path: Path) -> None:
     if trained.average:
         weights.load_into(trained.average.model, _below("average.", tensors), path)
     _restore_optimizer(trained.optimizer, _below("optimizer.", tensors))
-    trained.scaler.load_state_dict(scaler)
+    trained.scaler.load_state_dict(about["scaler"])
     for field in dataclasses.fields(Position):
         setattr(trained.position, field.name, getattr(position, field.name))
+
+
+def restore_model(model: Classifier, path: Path) -> None:
+    """Give a model the weights that the training in `path` has stepped last, which need not be its best ones.
+
+    Raises
+    ------
+    CheckpointError : missing, damaged, or of another model.
+    """
+    _, _, tensors = _read(path)
+    weights.load_into(model, _below("model.", tensors), path)
+
+
+def _read(path: Path) -> tuple[Position, dict[str, Any], dict[str, Tensor]]:
+    """Where the training stands, all that is said of it, and its tensors."""
+    try:
+        with safe_open(path, framework="pt") as stored:
+            about = json.loads((stored.metadata() or {})[_KEY])
+            tensors = {name: stored.get_tensor(name) for name in stored.offset_keys()}
+        position = Position(**about["position"])
+        if weights.digest_of(tensors) != about["digest"]:
+            raise ValueError("its tensors are not those that were written")
+        if not {"optimizer", "scaler"} <= about.keys():
+            raise ValueError("it says nothing of the optimiser")
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} is not a whole training checkpoint: {error}", "Begin a new run; best.safetensors is separate."
+        ) from error
+    return position, about, tensors
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
