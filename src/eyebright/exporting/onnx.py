@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import logging
-import warnings
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,6 +11,7 @@ from eyebright.core.errors import ExportError, MissingExtraError
 from eyebright.data.streaming import Decoding
 from eyebright.exporting.graph import EMBEDDING, EVIDENCE, IMAGES, LOGITS, METADATA_KEY, PROBABILITIES
 from eyebright.exporting.network import Resize, Shipped, averaged_map
+from eyebright.exporting.silence import quiet
 from eyebright.models.classifier import Classifier, evaluating
 
 if TYPE_CHECKING:
@@ -114,7 +111,7 @@ def _traced(network: Shipped | Resize, outputs: list[str], name: str) -> bytes:
     except ImportError as error:
         raise MissingExtraError("onnxscript", "export") from error
     try:
-        with _quiet_tracer(), torch.no_grad():
+        with quiet("torch.onnx"), torch.no_grad():
             program: Any = torch.onnx.export(
                 network,
                 (network.example,),
@@ -135,20 +132,6 @@ def _traced(network: Shipped | Resize, outputs: list[str], name: str) -> bytes:
     _forget_where_it_was_made(proto.graph)
     content: bytes = proto.SerializeToString(deterministic=True)
     return content
-
-
-@contextlib.contextmanager
-def _quiet_tracer() -> Iterator[None]:
-    """Neither warnings nor remarks of the tracer about its own inside."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 def _pass_by(graph: GraphProto) -> None:

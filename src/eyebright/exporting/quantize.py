@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import tempfile
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +12,7 @@ from numpy.typing import NDArray
 
 from eyebright.data.image_set import ImageSet
 from eyebright.exporting.graph import EVIDENCE, IMAGES, LOGITS
+from eyebright.exporting.silence import quiet
 
 if TYPE_CHECKING:
     from onnx import GraphProto
@@ -48,7 +46,7 @@ def quantized(content: bytes, images: ImageSet) -> bytes:
             return next(self.batches, None)
 
     proto = onnx.load_model_from_string(content)
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with tempfile.TemporaryDirectory() as folder, quiet():  # it advises steps that have been taken
         path = Path(folder) / "int8.onnx"
         quantize_static(
             proto,
@@ -78,17 +76,3 @@ def _batches(images: ImageSet) -> Iterator[dict[str, NDArray[np.uint8]]]:
     chosen = images.take(np.linspace(0, len(images) - 1, min(len(images), _CALIBRATED_ON)).astype(np.int64))
     for start in range(0, len(chosen), _BATCH):
         yield {IMAGES: chosen.take(range(start, min(start + _BATCH, len(chosen)))).images}
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the quantiser's remarks: it advises steps that have been taken."""
-    logger = logging.getLogger()
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
