@@ -141,9 +141,11 @@ def test_another_protocol_is_refused_where_a_body_would_get_lost(hasty: str) -> 
 
 def test_too_many_connections_are_answered_and_closed(bundle: Path) -> None:
     with serving(bundle, max_connections=20) as url, contextlib.ExitStack() as crowd:
-        idle = [crowd.enter_context(connect(url)) for _ in range(300)]
-        for connection in idle:
-            connection.sendall(whole(png("dark")))
+        idle = []
+        for _ in range(300):
+            connection = crowd.enter_context(connect(url))
+            connection.sendall(whole(png("dark")))  # at once: a refused connection is closed after a second of silence
+            idle.append(connection)
         answers = [connection.recv(1 << 16) for connection in idle]
         served = [answer for answer in answers if answer.startswith(b"HTTP/1.1 200 ")]
         refused = [answer for answer in answers if answer.startswith(b"HTTP/1.1 429 ")]
