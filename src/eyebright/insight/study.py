@@ -34,7 +34,7 @@ from eyebright.insight.subject import studied
 from eyebright.models.classifier import Classifier
 from eyebright.models.profile import profile
 
-_WORK = 3e12  # multiply-adds of one part: some ten seconds of two cores of 2025
+_WORK = 2.4e12  # multiply-adds of one part: some ten seconds of two cores of 2025
 _MAP_COST = 4  # forward passes that one map takes
 _WITH_LAYER, _WITHOUT_LAYER = "grad_cam", "integrated_gradients"
 _CHECK_COST = 10  # with its share of the checks, and of those of what a class hangs on
