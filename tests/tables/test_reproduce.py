@@ -85,6 +85,12 @@ def test_rows_that_are_done_stay_in_the_table(table_file: Path, tmp_path: Path) 
     assert [result.row.name for result in other.rows] == ["cnn"]
 
 
+def test_changes_need_to_fit_the_chosen_rows_only(table_file: Path, tmp_path: Path) -> None:
+    changes = [*QUICK[:3], "model.widths=[2,2]"]  # an MLP has none
+    made = reproduce(table_file, changes, seeds=1, rows=["cnn"], out=tmp_path / "out", callbacks=())
+    assert [result.row.name for result in made.rows] == ["cnn"]
+
+
 def test_a_row_that_is_to_fail_is_examined(table_file: Path, tmp_path: Path) -> None:
     table_file.write_text(table_file.read_text().replace("changed: Nothing.", "fails: learning_rate_too_low"))
     overrides = [*QUICK, "optimizer.lr=1e-7"]

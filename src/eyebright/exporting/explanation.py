@@ -8,15 +8,15 @@ image are hidden, one after the other (Zeiler and Fergus 2014, arXiv:1311.2901).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from eyebright.core.input_spec import InputSpec
+from eyebright.evaluation.occlusion import squares
 
-_SQUARES = 4  # squares side by side; they overlap by half
 # Of the largest value of a map: what differs by less is the same everywhere, and would be blown up to a picture.
 _ROUNDING = 1e-5
 
@@ -32,14 +32,14 @@ def occlusion(
     spec : says the mean colour.
     score : from images (N, h, w, C) to logits (N,) of the class.
     """
-    squares = list(itertools.product(_squares(spec.height), _squares(spec.width)))
-    views = np.repeat(image[np.newaxis], len(squares) + 1, axis=0)  # (1 + S, h, w, C), the first as it is
-    for view, (rows, columns) in zip(views[1:], squares, strict=True):
+    places = list(itertools.product(squares(spec.height), squares(spec.width)))
+    views = np.repeat(image[np.newaxis], len(places) + 1, axis=0)  # (1 + S, h, w, C), the first as it is
+    for view, (rows, columns) in zip(views[1:], places, strict=True):
         view[rows, columns] = np.rint(255 * np.array(spec.mean))
     whole, *hidden = score(views)
     falls = np.zeros(image.shape[:2], np.float32)  # summed over the squares that hide a pixel
     times = np.zeros(image.shape[:2], np.float32)
-    for left, (rows, columns) in zip(hidden, squares, strict=True):
+    for left, (rows, columns) in zip(hidden, places, strict=True):
         falls[rows, columns] += whole - left
         times[rows, columns] += 1
     return falls / times
@@ -53,12 +53,3 @@ def scaled(raw: NDArray[np.float32], height: int, width: int) -> NDArray[np.floa
     above: NDArray[np.float32] = enlarged - enlarged.min()
     largest = above.max()
     return above / largest if largest > _ROUNDING * np.abs(raw).max() else np.zeros_like(above)
-
-
-def _squares(length: int) -> Iterator[slice]:
-    """Where the squares lie along one side: as long as a fourth of it, each beginning in the middle of the last."""
-    edge = max(1, round(length / _SQUARES))
-    last = length - edge
-    for start in range(0, last, max(1, edge // 2)):
-        yield slice(start, start + edge)
-    yield slice(last, length)

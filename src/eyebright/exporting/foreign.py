@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import logging
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +17,7 @@ from eyebright.exporting.certify import Runner
 from eyebright.exporting.graph import LOGITS
 from eyebright.exporting.network import Resize, Shipped, averaged_map
 from eyebright.exporting.onnx import to_onnx
+from eyebright.exporting.silence import quiet
 from eyebright.models.classifier import Classifier, evaluating
 
 ForeignFormat = Literal["pt2", "openvino", "executorch"]
@@ -53,7 +51,7 @@ def write_foreign(form: ForeignFormat, model: Classifier, temperature: float, fo
     """
     foreign = FOREIGN[form]
     try:
-        with evaluating(model), torch.no_grad(), _quiet():
+        with evaluating(model), torch.no_grad(), quiet():
             return foreign.write(model, temperature, folder / foreign.file)
     except (MissingExtraError, ExportError):
         raise
@@ -130,16 +128,3 @@ FOREIGN: dict[ForeignFormat, Foreign] = {
     "openvino": Foreign("model.xml", ("openvino",), False, _openvino),
     "executorch": Foreign("model.pte", ("executorch",), False, _executorch),
 }
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the remarks of these packages about their own inside."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

@@ -111,7 +111,7 @@ def _traced(network: Shipped | Resize, outputs: list[str], name: str) -> bytes:
     except ImportError as error:
         raise MissingExtraError("onnxscript", "export") from error
     try:
-        with quiet("torch.onnx"), torch.no_grad():
+        with quiet(), torch.no_grad():
             program: Any = torch.onnx.export(
                 network,
                 (network.example,),

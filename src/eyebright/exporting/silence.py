@@ -1,4 +1,4 @@
-"""Keeping the tools of an export quiet, which speak about their own inside."""
+"""Keeping the packages quiet that an export goes through."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def quiet(logger: str | None = None) -> Iterator[None]:
-    """Neither warnings nor remarks of this logger (default: of none that is not set up by itself); errors remain."""
-    found = logging.getLogger(logger)
-    level = found.level
-    found.setLevel(logging.ERROR)
+def quiet() -> Iterator[None]:
+    """Neither their warnings nor their remarks about their own inside; errors remain."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        found.setLevel(level)
+        logging.disable(before)

@@ -39,7 +39,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -49,6 +49,7 @@ from torch import Tensor, nn
 
 from eyebright.core.errors import ModelError
 from eyebright.data.image_set import ImageSet
+from eyebright.evaluation.occlusion import squares
 from eyebright.insight.layers import Layer, changed_map
 from eyebright.insight.subject import Subject, hooked, of_class
 
@@ -62,7 +63,6 @@ _SCORE_FLOOR = 1e-8
 # Of the largest value of a map: what differs by less is the same everywhere, and would be blown up to a picture.
 _ROUNDING = 1e-5
 _STEPS = 32  # of the integral; the error of the midpoints falls with their square
-_SQUARES = 4  # squares of the occlusion side by side; they overlap by half
 
 
 def attribute(
@@ -262,21 +262,12 @@ def _occlusion(subject: Subject, x: Tensor, classes: Tensor) -> Tensor:
     whole = subject.scores(x, classes)  # (B,)
     falls = x.new_zeros(len(x), *x.shape[2:])  # (B, H, W), summed over the squares that hide a pixel
     times = x.new_zeros(x.shape[2:])
-    for rows, columns in itertools.product(_squares(x.shape[2]), _squares(x.shape[3])):
+    for rows, columns in itertools.product(squares(x.shape[2]), squares(x.shape[3])):
         hidden = x.clone()
         hidden[:, :, rows, columns] = 0
         falls[:, rows, columns] += (whole - subject.scores(hidden, classes))[:, None, None]
         times[rows, columns] += 1
     return falls / times
-
-
-def _squares(length: int) -> Iterator[slice]:
-    """Where the squares lie along one side: as long as a fourth of it, each beginning in the middle of the last."""
-    edge = max(1, round(length / _SQUARES))
-    last = length - edge
-    for start in range(0, last, max(1, edge // 2)):
-        yield slice(start, start + edge)
-    yield slice(last, length)
 
 
 LAYER_METHODS: dict[str, LayerMethod] = {

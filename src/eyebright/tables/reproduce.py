@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Sequence
@@ -129,9 +130,10 @@ class _Session:
         """Take the finished runs of the other rows."""
         for row in self.table.rows:
             for seed in self.seeds if row not in self.rows else ():
-                run = known(self._recipe(row, seed), self._run_folder(row.name, seed))
-                if run is not None:
-                    self._keep(row, run)
+                with contextlib.suppress(RecipeError):  # changes that are meant for the chosen rows may not fit others
+                    run = known(self._recipe(row, seed), self._run_folder(row.name, seed))
+                    if run is not None:
+                        self._keep(row, run)
 
     def complete(self, row: Row, chosen: Recipe) -> None:
         """Run it, or what is left of it."""
