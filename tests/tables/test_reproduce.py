@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,23 @@ def test_rows_that_are_done_stay_in_the_table(table_file: Path, tmp_path: Path) 
     assert made.orders[0].seeds_used == (0,)
     other = reproduce(table_file, [*QUICK, "lr=0.5"], seeds=1, rows=["cnn"], out=tmp_path / "other", callbacks=())
     assert [result.row.name for result in other.rows] == ["cnn"]
+
+
+def test_a_run_of_the_same_recipe_in_a_table_beside_is_not_trained_again(
+    table_file: Path, tmp_path: Path, loaded: list[object]
+) -> None:
+    def environment(name: str, *overrides: str) -> dict[str, str]:
+        out = tmp_path / "tables" / name
+        reproduce(table_file, [*QUICK, *overrides], seeds=1, rows=["mlp"], out=out, callbacks=())
+        return Run.open(out / "mlp" / "seed-0").environment  # the moment of its beginning is part of it
+
+    first = environment("one")
+    assert environment("two") == first
+    assert len(loaded) == 1
+    shutil.rmtree(tmp_path / "tables" / "one")
+    assert environment("two") == first  # it is a copy
+    assert environment("three", "lr=0.5") != first
+    assert len(loaded) == 2
 
 
 def test_changes_need_to_fit_the_chosen_rows_only(table_file: Path, tmp_path: Path) -> None:

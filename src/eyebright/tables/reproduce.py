@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,8 @@ def reproduce(  # noqa: PLR0913 - what to run, how much of it, where, and who wa
     """Run a published table, and compare.
 
     Called again after an interruption, a crash or kill -9, it goes on exactly where it stopped: finished runs stay as
-    they are. `table.md` and `table.json` in the folder are brought up to date after every run.
+    they are. `table.md` and `table.json` in the folder are brought up to date after every run. A finished run of the same
+    recipe and seed in the folder of a table beside this one is copied instead of trained again.
 
     Parameters
     ----------
@@ -139,12 +141,28 @@ class _Session:
         """Run it, or what is left of it."""
         splits = functools.partial(self.images.load, chosen.data)  # asked only when something is left to do
         folder = self._run_folder(row.name, chosen.seed)
+        self._borrow(chosen, folder)
         try:
             run = completed(chosen, folder, splits, callbacks=self.callbacks)
         except (DivergedError, ModelError) as error:  # such as weights that are not here; the other rows have results
             self.failures.setdefault(row.name, {})[chosen.seed] = f"{error.cause} {error.remedy}".strip()
             return
         self._keep(row, run)
+
+    def _borrow(self, chosen: Recipe, folder: Path) -> None:
+        """Where nothing is begun yet, copy the finished run of the same recipe from a table beside this one.
+
+        A copy, so that the table's folder can be moved, and so that other rows can begin with its weights.
+        """
+        if folder.exists():
+            return
+        for other in sorted(self.folder.absolute().parent.glob(f"*/*/{folder.name}")):
+            if known(chosen, other) is not None:
+                unfinished = folder.with_name(f".{folder.name}")
+                shutil.rmtree(unfinished, ignore_errors=True)
+                shutil.copytree(other, unfinished)
+                unfinished.rename(folder)
+                return
 
     def _keep(self, row: Row, run: Run) -> None:
         self.runs.setdefault(row.name, {})[run.recipe.seed] = run
