@@ -106,6 +106,9 @@ def test_a_folder_without_a_sweep_is_named(tmp_path: Path) -> None:
         ("postgresql+psycopg://ann:secret@db.example/sweeps", "postgresql+psycopg://ann:***@db.example/sweeps"),
         ("postgresql://ann@db.example:5432/sweeps", "postgresql://ann@db.example:5432/sweeps"),
         ("sqlite:////data/a b.db", "sqlite:////data/a b.db"),
+        ("postgresql:///sweeps?host=db&password=secret&user=ann", "postgresql:///sweeps?host=db&password=***&user=ann"),
+        ("mysql://h/s?charset=utf8&PWD=secret", "mysql://h/s?charset=utf8&PWD=***"),
+        ("postgresql://ann:one@h/s?sslpassword=two", "postgresql://ann:***@h/s?sslpassword=***"),
     ],
 )
 def test_passwords_are_not_written_down(url: str, shown: str) -> None:

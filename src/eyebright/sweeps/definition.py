@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import re
 import urllib.parse
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +23,8 @@ Search = Literal["grid", "tpe", "random", "cmaes"]
 Pruner = Literal["none", "median", "asha", "hyperband"]
 FILE = "sweep.yaml"
 HIDDEN = "***"  # stands for a password
+# As libpq, MySQL's drivers and ODBC name it.
+_PASSWORD_OF_QUERY = re.compile(r"(?i)\b((?:ssl)?(?:password|passwd|pwd)=)[^&;]*")
 
 # More trainings than anybody waits for; naming them all would fill the memory before it fills the time.
 _MOST_COMBINATIONS = 10_000
@@ -177,10 +180,12 @@ def without_password(url: str) -> str:
         raise SweepError(
             f"{url!r} is not the URL of a database.", "Give one such as postgresql+psycopg://USER@HOST/DATABASE"
         )
-    if not parts.password:
-        return url
-    user, _, place = parts.netloc.rpartition("@")
-    return parts._replace(netloc=f"{user.partition(':')[0]}:{HIDDEN}@{place}").geturl()
+    shown = url  # the parts joined again would lose the empty place of a file's URL
+    if parts.password:
+        user, _, place = parts.netloc.rpartition("@")
+        shown = shown.replace(parts.netloc, f"{user.partition(':')[0]}:{HIDDEN}@{place}", 1)
+    before, mark, query = shown.partition("?")
+    return before + mark + _PASSWORD_OF_QUERY.sub(rf"\1{HIDDEN}", query)
 
 
 def trial_folder(folder: Path, number: int) -> Path:

@@ -40,8 +40,8 @@ def reproduce(  # noqa: PLR0913 - what to run, how much of it, where, and who wa
     """Run a published table, and compare.
 
     Called again after an interruption, a crash or kill -9, it goes on exactly where it stopped: finished runs stay as
-    they are. `table.md` and `table.json` in the folder are brought up to date after every run. A finished run of the same
-    recipe and seed in the folder of a table beside this one is copied instead of trained again.
+    they are. `table.md` and `table.json` in the folder are brought up to date after every run. A finished run of the
+    same recipe and seed in the folder of a table beside this one is copied instead of trained again.
 
     Parameters
     ----------
