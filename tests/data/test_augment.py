@@ -19,8 +19,10 @@ from torch import Tensor
 from eyebright.core.errors import RecipeError
 from eyebright.core.randomness import stream
 from eyebright.core.settings.augment import AugmentSettings
-from eyebright.data import augment as module
-from eyebright.data.augment import BLENDS, OPERATIONS, Portion, augment, portion, turned_over
+from eyebright.data.augment import BLENDS, OPERATIONS, augment, portion
+from eyebright.data.operations import blanking, blending, colour, geometry
+from eyebright.data.operations.geometry import turned_over
+from eyebright.data.operations.portion import Portion
 
 PLACE = (0, 0, 0)
 EACH: dict[str, Any] = {
@@ -112,8 +114,10 @@ def test_each_operation_has_its_own_draws_whatever_else_is_on(monkeypatch: pytes
         augment(images, labels, AugmentSettings(**values), classes=2, place=(5, 6, 7))
         return dict(drawn)
 
-    monkeypatch.setattr(module, "OPERATIONS", tuple((name, spy(name, each)) for name, each in OPERATIONS))
-    monkeypatch.setattr(module, "BLENDS", tuple((name, spy(name, each)) for name, each in BLENDS))
+    monkeypatch.setattr(
+        "eyebright.data.augment.OPERATIONS", tuple((name, spy(name, each)) for name, each in OPERATIONS)
+    )
+    monkeypatch.setattr("eyebright.data.augment.BLENDS", tuple((name, spy(name, each)) for name, each in BLENDS))
     alone = {name: draws for name, value in EACH.items() for name, draws in run(**{name: value}).items()}
     together = run(**EACH)
     assert len(together) == len(EACH) - 1  # one of mixup and cutmix
@@ -226,13 +230,13 @@ def test_geometry_and_blanking_invent_no_colour(name: str) -> None:
 
 def test_flip_mirrors_those_below_one_half() -> None:
     images = torch.arange(12, dtype=torch.uint8).view(3, 1, 2, 2)
-    out = module.flip(images, True, Fixed([0.49, 0.5, 0.0]))
+    out = geometry.flip(images, True, Fixed([0.49, 0.5, 0.0]))
     assert out[:, 0].tolist() == [[[1, 0], [3, 2]], [[4, 5], [6, 7]], [[9, 8], [11, 10]]]
 
 
 def test_flip_takes_half_of_the_images() -> None:
     images = torch.tensor([0, 1], dtype=torch.uint8).expand(4000, 1, 1, 2)
-    flipped = module.flip(images, True, stream("flip", *PLACE))[:, 0, 0, 0].float().mean().item()
+    flipped = geometry.flip(images, True, stream("flip", *PLACE))[:, 0, 0, 0].float().mean().item()
     assert flipped == pytest.approx(0.5, abs=4 * 0.5 / 4000**0.5)
 
 
@@ -244,7 +248,7 @@ def test_window_is_the_reflected_pad_cut_at_the_offset(
     images = noise(20, 3, height, width)
     random = np.random.default_rng(1)
     top, left = (random.integers(0, 2 * most, 20, endpoint=True) for most in pad)
-    out = module.window(images.contiguous(memory_format=layout), pad, top, left)
+    out = geometry.window(images.contiguous(memory_format=layout), pad, top, left)
     padded = F.pad(images.float(), (pad[1], pad[1], pad[0], pad[0]), mode="reflect").to(torch.uint8)
     for i in range(20):
         assert torch.equal(out[i], padded[i, :, top[i] : top[i] + height, left[i] : left[i] + width])
@@ -252,13 +256,13 @@ def test_window_is_the_reflected_pad_cut_at_the_offset(
 
 def test_crop_reaches_every_offset_and_no_other() -> None:
     images = torch.arange(25, dtype=torch.uint8).view(1, 1, 5, 5).expand(1000, 1, 5, 5)
-    middles = module.crop(images, 1, stream("crop", *PLACE))[:, 0, 2, 2]
+    middles = geometry.crop(images, 1, stream("crop", *PLACE))[:, 0, 2, 2]
     assert sorted(set(middles.tolist())) == [6, 7, 8, 11, 12, 13, 16, 17, 18]
 
 
 def test_shift_counts_in_shares_of_each_side() -> None:
     images = torch.arange(40, dtype=torch.uint8).view(1, 1, 10, 4).expand(2000, 1, 10, 4)
-    out = module.shift(images, 0.2, stream("shift", *PLACE))[:, 0, 5, 1]  # was 21: row 5, column 1
+    out = geometry.shift(images, 0.2, stream("shift", *PLACE))[:, 0, 5, 1]  # was 21: row 5, column 1
     assert {value // 4 for value in out.tolist()} == {3, 4, 5, 6, 7}  # 0.2 of 10: two rows
     assert {value % 4 for value in out.tolist()} == {0, 1, 2}  # 0.2 of 4 rounds to one column
 
@@ -271,38 +275,38 @@ def test_a_pad_wider_than_the_image_is_refused(values: dict[str, Any]) -> None:
 
 def test_a_shift_of_no_pixel_is_refused() -> None:
     with pytest.raises(RecipeError, match="by less than one"):
-        module.shift(noise(2, 3, 8, 8), 0.05, stream("shift", *PLACE))
+        geometry.shift(noise(2, 3, 8, 8), 0.05, stream("shift", *PLACE))
 
 
 @pytest.mark.parametrize(("degrees", "quarters"), [(0, 0), (90, 1), (180, 2), (-90, 3), (360, 0)])
 def test_turn_by_quarters_is_rot90(degrees: float, quarters: int) -> None:
     images = noise(4, 3, 7, 7)
-    assert torch.equal(module.turn(images, np.full(4, float(degrees))), torch.rot90(images, quarters, (2, 3)))
+    assert torch.equal(geometry.turn(images, np.full(4, float(degrees))), torch.rot90(images, quarters, (2, 3)))
 
 
 def test_turn_by_a_half_suits_images_that_are_not_square() -> None:
     images = noise(2, 1, 4, 9)
-    assert torch.equal(module.turn(images, np.full(2, 180.0)), images.flip((2, 3)))
+    assert torch.equal(geometry.turn(images, np.full(2, 180.0)), images.flip((2, 3)))
 
 
 def test_turn_keeps_right_angles_in_images_that_are_not_square() -> None:
     images = torch.zeros(1, 1, 21, 41, dtype=torch.uint8)
     images[0, 0, 10, 30] = 200  # ten pixels right of the middle
-    row, column = divmod(int(module.turn(images, np.array([90.0])).argmax()), 41)
+    row, column = divmod(int(geometry.turn(images, np.array([90.0])).argmax()), 41)
     assert (row, column) == (0, 20)  # ten above the middle
 
 
 def test_turn_agrees_with_pillow_inside() -> None:
     # Smooth, so that the two ways of placing pixels differ little.
     ramp = (np.add.outer(np.arange(33) * 3, np.arange(33) * 4)).astype(np.uint8)
-    out = module.turn(torch.from_numpy(ramp).view(1, 1, 33, 33), np.array([25.0]))[0, 0].numpy()
+    out = geometry.turn(torch.from_numpy(ramp).view(1, 1, 33, 33), np.array([25.0]))[0, 0].numpy()
     reference = np.asarray(Image.fromarray(ramp).rotate(25, resample=Image.Resampling.BILINEAR))
     assert np.abs(out.astype(int) - reference)[8:25, 8:25].max() <= 1
 
 
 def test_rotate_draws_within_its_range(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "turn", lambda _, degrees: degrees)
-    drawn: Any = module.rotate(ones(2000), 30.0, stream("rotate", *PLACE))
+    monkeypatch.setattr(geometry, "turn", lambda _, degrees: degrees)
+    drawn: Any = geometry.rotate(ones(2000), 30.0, stream("rotate", *PLACE))
     assert drawn.min() == pytest.approx(-30, abs=0.5)
     assert drawn.max() == pytest.approx(30, abs=0.5)
 
@@ -313,9 +317,9 @@ def test_rotate_draws_within_its_range(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("adjust", "enhance"),
     [
-        (module.adjust_brightness, ImageEnhance.Brightness),
-        (module.adjust_contrast, ImageEnhance.Contrast),
-        (module.adjust_saturation, ImageEnhance.Color),
+        (colour.adjust_brightness, ImageEnhance.Brightness),
+        (colour.adjust_contrast, ImageEnhance.Contrast),
+        (colour.adjust_saturation, ImageEnhance.Color),
     ],
 )
 @pytest.mark.parametrize("channels", [1, 3])
@@ -330,7 +334,7 @@ def test_colour_agrees_with_pillow(adjust: Any, enhance: Any, channels: int) -> 
         assert difference(out[i].expand(3, -1, -1), enhance(image).enhance(factor)) <= 2
 
 
-@pytest.mark.parametrize("adjust", [module.adjust_brightness, module.adjust_contrast, module.adjust_saturation])
+@pytest.mark.parametrize("adjust", [colour.adjust_brightness, colour.adjust_contrast, colour.adjust_saturation])
 def test_a_factor_of_one_changes_nothing(adjust: Any) -> None:
     images = noise(3, 3, 9, 9)
     assert torch.equal(adjust(images, torch.ones(3, 1, 1, 1)), images)
@@ -339,20 +343,20 @@ def test_a_factor_of_one_changes_nothing(adjust: Any) -> None:
 def test_colour_of_two_pixels_by_hand() -> None:
     images = torch.tensor([[100, 200], [100, 200], [100, 200]], dtype=torch.uint8).view(1, 3, 1, 2)
     half = torch.full((1, 1, 1, 1), 0.5)
-    assert module.adjust_brightness(images, half)[0, 0, 0].tolist() == [50, 100]
-    assert module.adjust_contrast(images, half)[0, 0, 0].tolist() == [125, 175]  # the mean is 150
+    assert colour.adjust_brightness(images, half)[0, 0, 0].tolist() == [50, 100]
+    assert colour.adjust_contrast(images, half)[0, 0, 0].tolist() == [125, 175]  # the mean is 150
     red = torch.tensor([255, 0, 0], dtype=torch.uint8).view(1, 3, 1, 1)  # luminance 0.299 * 255 = 76
-    assert module.adjust_saturation(red, half).flatten().tolist() == [166, 38, 38]
+    assert colour.adjust_saturation(red, half).flatten().tolist() == [166, 38, 38]
     third = torch.full((1, 1, 1, 1), 1 / 3)
-    assert module.adjust_hue(red, third).flatten().tolist() == [0, 255, 0]
-    assert module.adjust_hue(red, -third).flatten().tolist() == [0, 0, 255]
+    assert colour.adjust_hue(red, third).flatten().tolist() == [0, 255, 0]
+    assert colour.adjust_hue(red, -third).flatten().tolist() == [0, 0, 255]
 
 
 def test_hue_agrees_with_colorsys() -> None:
     turns = [-0.5, -0.13, 0.0, 0.21, 0.5]
     images = noise(5, 3, 8, 8)
     images[:, :, 0, 0] = 90  # a grey pixel
-    out = module.adjust_hue(images, torch.tensor(turns).view(-1, 1, 1, 1))
+    out = colour.adjust_hue(images, torch.tensor(turns).view(-1, 1, 1, 1))
     for i, turn in enumerate(turns):
         for row, column in np.ndindex(8, 8):
             hue, saturation, value = colorsys.rgb_to_hsv(*(images[i, :, row, column] / 255).tolist())
@@ -379,7 +383,7 @@ def test_jitter_draws_around_its_middle() -> None:
 
 
 def test_rectangles_by_hand() -> None:
-    mask = module.rectangles(ones(3, 3, 4), *np.array([[0, -1, 2], [1, 2, 3], [2, 2, 0], [2, 5, 1]]))
+    mask = blanking.rectangles(ones(3, 3, 4), *np.array([[0, -1, 2], [1, 2, 3], [2, 2, 0], [2, 5, 1]]))
     assert mask[:, 0].int().tolist() == [
         [[0, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 0]],
         [[0, 0, 1, 1], [0, 0, 0, 0], [0, 0, 0, 0]],
@@ -390,7 +394,7 @@ def test_rectangles_by_hand() -> None:
 def test_cutout_blanks_one_square_with_the_mean_colour_of_the_batch() -> None:
     images = torch.zeros(400, 2, 9, 9, dtype=torch.uint8)
     images[::2, 0], images[::2, 1] = 200, 100
-    out = module.cutout(images, 3, stream("cutout", *PLACE))
+    out = blanking.cutout(images, 3, stream("cutout", *PLACE))
     blank = (out != images)[:, 0]
     assert set(out[:, 0][blank].tolist()) == {100}
     assert set(out[:, 1][blank].tolist()) == {50}
@@ -402,31 +406,31 @@ def test_cutout_blanks_one_square_with_the_mean_colour_of_the_batch() -> None:
 @pytest.mark.parametrize("side", [1, 2, 3, 4])
 def test_cutout_has_the_side_it_is_asked_for(side: int) -> None:
     images = torch.tensor([0, 2], dtype=torch.uint8).view(2, 1, 1, 1).repeat(50, 1, 20, 20)
-    blank = (module.cutout(images, side, stream("cutout", *PLACE)) == 1)[:, 0]
+    blank = (blanking.cutout(images, side, stream("cutout", *PLACE)) == 1)[:, 0]
     assert blank.any(2).sum(1).max() == side
     assert blank.any(1).sum(1).max() == side
 
 
 def test_a_cutout_larger_than_the_image_is_refused() -> None:
     with pytest.raises(RecipeError, match="cutout=9 is larger than images of 10x8 pixels"):
-        module.cutout(noise(2, 3, 10, 8), 9, stream("cutout", *PLACE))
+        blanking.cutout(noise(2, 3, 10, 8), 9, stream("cutout", *PLACE))
 
 
 def test_coarse_dropout_blanks_one_to_the_given_number_of_rectangles() -> None:
     images = torch.tensor([0, 2], dtype=torch.uint8).view(2, 1, 1, 1).repeat(500, 1, 40, 20)
-    one = (module.coarse_dropout(images, 1, stream("coarse_dropout", *PLACE)) == 1)[:, 0]
+    one = (blanking.coarse_dropout(images, 1, stream("coarse_dropout", *PLACE)) == 1)[:, 0]
     heights, widths = one.any(2).sum(1), one.any(1).sum(1)
     assert [heights.min().item(), heights.max().item()] == [4, 10]
     assert [widths.min().item(), widths.max().item()] == [2, 5]
     assert torch.equal(heights * widths, one.sum((1, 2)))  # exactly one full rectangle each
-    many = (module.coarse_dropout(images, 6, stream("coarse_dropout", *PLACE)) == 1)[:, 0].sum((1, 2))
+    many = (blanking.coarse_dropout(images, 6, stream("coarse_dropout", *PLACE)) == 1)[:, 0].sum((1, 2))
     assert 8 <= many.min() <= 50  # where one was drawn
     assert 150 < many.max() <= 300
 
 
 def test_erasing_fills_the_drawn_share_of_images_with_noise() -> None:
     images = ones(2000)
-    out = module.erasing(images, 0.3, stream("erasing", *PLACE))
+    out = blanking.erasing(images, 0.3, stream("erasing", *PLACE))
     changed = (out != images)[:, 0]
     erased = changed.any((1, 2))
     assert erased.float().mean().item() == pytest.approx(0.3, abs=4 * 0.46 / 2000**0.5)
@@ -443,7 +447,7 @@ def test_erasing_fills_the_drawn_share_of_images_with_noise() -> None:
 
 
 def test_erasing_with_certainty_touches_every_image() -> None:
-    assert (module.erasing(ones(200), 1.0, stream("erasing", *PLACE)) != 1).any(3).any(2).all()
+    assert (blanking.erasing(ones(200), 1.0, stream("erasing", *PLACE)) != 1).any(3).any(2).all()
 
 
 # Blending
@@ -460,7 +464,7 @@ def test_mixup_blends_images_as_their_targets_say() -> None:
 
 
 def test_mixup_draws_from_beta() -> None:
-    _, _, kept = module.mixup(ones(4000, 1, 1), 0.5, stream("mixup", *PLACE))
+    _, _, kept = blending.mixup(ones(4000, 1, 1), 0.5, stream("mixup", *PLACE))
     assert kept.mean().item() == pytest.approx(0.5, abs=0.025)
     assert kept.var().item() == pytest.approx(1 / (4 * (2 * 0.5 + 1)), abs=0.01)  # 0.125
 

@@ -22,8 +22,9 @@ from torch import Tensor
 from eyebright.core.errors import DataError
 from eyebright.core.randomness import stream
 from eyebright.core.settings.augment import AugmentSettings
-from eyebright.data.augment import Portion, augment, portion
+from eyebright.data.augment import augment, portion
 from eyebright.data.image_set import ImageSet
+from eyebright.data.operations.portion import Portion
 from eyebright.data.transforms.pipeline import pipeline
 
 # Share of the GPU's free memory that the pixels may take; the rest is for the model and its activations.

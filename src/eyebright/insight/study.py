@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from eyebright.core.device import choose
 from eyebright.core.settings.augment import AugmentSettings
-from eyebright.data.augment import Portion, augment
+from eyebright.data.augment import augment
 from eyebright.data.image_set import ImageSet
+from eyebright.data.operations.portion import Portion
 from eyebright.data.progress import Progress
 from eyebright.evaluation.predictions import Predictions
 from eyebright.insight import thumbnails

@@ -27,10 +27,10 @@ from eyebright.core.device import Plan
 from eyebright.core.files import atomic_path, storage_errors
 from eyebright.core.recipe import Recipe
 from eyebright.core.settings.augment import AugmentSettings
-from eyebright.data.augment import mirrored
 from eyebright.data.batches import Batch, Batches
 from eyebright.data.cache import RESERVE_BYTES, cache_folder
 from eyebright.data.image_set import ImageSet
+from eyebright.data.operations.geometry import mirrored
 from eyebright.evaluation.predictions import Predictions
 from eyebright.models.classifier import Classifier, evaluating
 from eyebright.models.weights_file import contiguous, digest_of

@@ -1,0 +1,1 @@
+"""What augmentation does to a batch, kind by kind; `eyebright.data.augment` puts it in order."""
