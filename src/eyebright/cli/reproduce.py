@@ -26,6 +26,7 @@ def reproduce(
     """Run a published table and put our numbers beside theirs; without a name, list the tables.
 
     Given again after an interruption or a crash, the same command goes on exactly where it stopped.
+    What a table beside it (another --out in the same folder) has trained by the same recipe and seed is copied.
 
     \b
     eyebright reproduce
