@@ -174,7 +174,9 @@ def test_the_command_line_speaks_with_one_voice(tmp_path: Path) -> None:
 )
 def test_a_failure_of_one_process_ends_all_with_one_message(tmp_path: Path, how: str, message: str) -> None:
     folder = tmp_path / "run"
-    done = torchrun(tmp_path, str(ROOT / "tests" / "training" / "together.py"), how, str(folder))
+    # torchrun looks ten times a second who has died, and ends the others, maybe before they have said why.
+    late = "--monitor-interval=3"
+    done = torchrun(tmp_path, late, str(ROOT / "tests" / "training" / "together.py"), how, str(folder))
     assert done.returncode != 0
     ours = done.stderr.partition("ChildFailedError")[0]  # torchrun adds its own remarks
     assert ours.count("error: ") == 1
