@@ -22,7 +22,7 @@ endif
 demo: $(INSTALLED) $(DATA)
 	$(BIN)/eyebright train $(RECIPE)
 
-# Checking the types takes a core a minute, and most tests use one.
+# Checking the types takes a core a minute, beside tests that mostly wait for one.
 test: style contracts $(DATA)
 	$(MAKE) --no-print-directory --jobs=2 types pytest
 
@@ -36,8 +36,10 @@ types: $(INSTALLED)
 contracts: $(INSTALLED)
 	$(BIN)/lint-imports
 
+# A file of tests at a time on each of two cores. One thread each: threads that wait for each other spin, and two
+# processes with two threads on two cores are slower than one.
 pytest: $(INSTALLED) $(DATA) browser
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 # The tests open the report's page in a browser. Where there is none and none can be installed, they are skipped.
 browser:

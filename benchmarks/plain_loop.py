@@ -1,12 +1,13 @@
 """Our training against the loop that people write: torch in fp32, a DataLoader with 2 workers, transforms per image.
 
-    EYEBRIGHT_DATA=... python benchmarks/plain_loop.py [--images 12800] [--rounds 3] [RECIPE ...]
+    EYEBRIGHT_DATA=... python benchmarks/plain_loop.py [--images 12800] [--rounds 3] [--lightning] [RECIPE ...]
     EYEBRIGHT_DATA=... python benchmarks/plain_loop.py --whole [--seeds 3] [--plain-seeds 1]
 
-For each recipe: one epoch over the same CIFAR-10 images with the same network, batch size, optimiser and
-augmentation (flip and crop, where the recipe has them), ours and theirs in turn; images/s of each epoch, the
-medians and their ratio. Theirs keeps its workers between epochs and is given one epoch to warm up; ours pays
-for its first batch in every round.
+For each recipe: one epoch over the same CIFAR-10 images with the same network, batch size, optimiser (Adam, where
+the recipe has Muon) and augmentation (flip and crop, where it has them), ours and theirs in turn; images/s of each
+epoch, the medians and their ratio. Theirs keeps its workers between epochs and is given one epoch to warm up; ours pays
+for its first batch in every round. With `--lightning` (`pip install lightning`) PyTorch Lightning's Trainer takes its
+turn too, over the same loader, network and optimiser, once as it comes (fp32) and once with precision="bf16-mixed".
 
 With `--whole`: the same network to the same accuracy. The plain loop trains that of `cifar10/regularized_cnn` for the
 recipe's 25 epochs and keeps the last model; it takes minutes a seed. Ours trains it on the same images by
@@ -16,12 +17,16 @@ recipe's 25 epochs and keeps the last model; it takes minutes a seed. Ours train
 from __future__ import annotations
 
 import argparse
+import functools
+import importlib
 import os
 import random
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -74,7 +79,10 @@ class PlainLoop:
         spec = eb.InputSpec(height, width, channels, (0.0,) * 3, (1 / 255,) * 3, images.classes)
         self.model = build(recipe.model, spec)
         kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
-        self.optimizer = kinds[recipe.optimizer.name](self.model.parameters(), lr=recipe.optimizer.lr)
+        kind = kinds.get(recipe.optimizer.name)  # people do not write Muon; Adam takes its place, at Adam's rate
+        self.optimizer = (
+            kind(self.model.parameters(), lr=recipe.optimizer.lr) if kind else torch.optim.Adam(self.model.parameters())
+        )
         data = PlainImages(images, recipe.augment)
         self.normalisation = data.mean, data.std
         self.loader = DataLoader(data, recipe.training.batch_size, shuffle=True, num_workers=2, persistent_workers=True)
@@ -91,6 +99,47 @@ class PlainLoop:
             self.optimizer.step()
             total += loss.item()
         return len(self.loader.dataset) / (time.perf_counter() - begin)  # type: ignore[arg-type]  # it has a length
+
+
+def lightning_loop(plain: PlainLoop, precision: str) -> Callable[[], float]:
+    """Lightning's loop over the loader and the network of a plain one: trains for an epoch and returns images/s."""
+    lightning: Any = importlib.import_module("lightning")
+
+    class Clock(lightning.Callback):  # type: ignore[misc]  # it need not be installed
+        def on_train_epoch_start(self, *_: Any) -> None:
+            self.begun = time.perf_counter()
+
+        def on_train_epoch_end(self, *_: Any) -> None:
+            self.seconds = time.perf_counter() - self.begun
+
+    class Module(lightning.LightningModule):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = plain.model
+
+        def training_step(self, batch: tuple[Tensor, Tensor], _number: int) -> Tensor:
+            images, labels = batch
+            return F.cross_entropy(self.model(images), labels)
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return plain.optimizer
+
+    def epoch() -> float:
+        clock = Clock()
+        trainer = lightning.Trainer(
+            max_epochs=1,
+            accelerator="cpu",
+            precision=precision,
+            callbacks=[clock],
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        trainer.fit(Module(), plain.loader)
+        return len(plain.loader.dataset) / clock.seconds  # type: ignore[arg-type]  # it has a length
+
+    return epoch
 
 
 def whole_plain(recipe: eb.Recipe, splits: Splits) -> tuple[float, eb.Score]:
@@ -146,6 +195,7 @@ def main() -> None:
     parser.add_argument("recipes", nargs="*", default=RECIPES)
     parser.add_argument("--images", type=int, default=12_800)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--lightning", action="store_true")
     parser.add_argument("--whole", action="store_true")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--plain-seeds", type=int, default=1)
@@ -156,19 +206,32 @@ def main() -> None:
     print(
         f"{arguments.images} images an epoch, {arguments.rounds} rounds, {os.cpu_count()} cores; median (all) images/s"
     )
-    print(f"{'recipe':<26}{'plain loop':>28}{'eyebright':>28}{'ratio':>8}")
     for name in arguments.recipes:
         recipe = eb.recipe(name, epochs=1, limit=arguments.images)
         splits = eb.load(recipe.data)
         splits = Splits(splits.train, splits.validation.take(range(10)), splits.test)
-        plain = PlainLoop(recipe, splits.train)
-        plain.epoch()
-        theirs, ours = [], []
+        loops = _peers(recipe, splits.train, lightning=arguments.lightning)
+        loops["eyebright"] = functools.partial(_ours, recipe, splits)
+        for peer in list(loops.values())[:-1]:
+            peer()
+        speeds: dict[str, list[float]] = {loop: [] for loop in loops}
         for _ in range(arguments.rounds):
-            theirs.append(plain.epoch())
-            ours.append(_ours(recipe, splits))
-        ratio = statistics.median(ours) / statistics.median(theirs)
-        print(f"{name:<26}{_row(theirs):>28}{_row(ours):>28}{ratio:>8.1f}", flush=True)
+            for loop, epoch in loops.items():
+                speeds[loop].append(epoch())
+        print(name)
+        ours = statistics.median(speeds["eyebright"])
+        for loop, each in speeds.items():
+            ratio = "" if loop == "eyebright" else f"{ours / statistics.median(each):8.1f} times slower"
+            print(f"  {loop:<24}{_row(each):>28}{ratio}", flush=True)
+
+
+def _peers(recipe: eb.Recipe, images: ImageSet, *, lightning: bool) -> dict[str, Callable[[], float]]:
+    """What trains for an epoch and returns images/s, by name; each with a network of its own."""
+    peers = {"plain loop": PlainLoop(recipe, images).epoch}
+    if lightning:
+        for precision in ("32-true", "bf16-mixed"):
+            peers[f"Lightning, {precision}"] = lightning_loop(PlainLoop(recipe, images), precision)
+    return peers
 
 
 def _ours(recipe: eb.Recipe, splits: Splits) -> float:
