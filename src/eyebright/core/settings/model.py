@@ -11,7 +11,13 @@ from eyebright.core.settings.fields import Fraction, OpenFraction, Positive, Pos
 
 @settings
 class MLPSettings:
-    """Flatten, then fully connected layers with ReLU: the baseline that any CNN must beat."""
+    """Flatten, then fully connected layers with ReLU: the baseline that any CNN must beat.
+
+    Attributes
+    ----------
+    hidden : units of each layer.
+    dropout : after each of them; 0 is off.
+    """
 
     name: Literal["mlp"] = "mlp"
     hidden: tuple[Positive, ...] = (512, 256)
@@ -20,7 +26,13 @@ class MLPSettings:
 
 @settings
 class SimpleCNNSettings:
-    """Two 3x3 convolutions (32, 64 channels), each with ReLU and 2x2 max-pool, then 128 hidden units."""
+    """Two 3x3 convolutions (32, 64 channels), each with ReLU and 2x2 max-pool, then 128 hidden units.
+
+    Attributes
+    ----------
+    widths : channels of the two convolutions.
+    hidden : units of the fully connected layer before the head.
+    """
 
     name: Literal["simple_cnn"] = "simple_cnn"
     widths: tuple[Positive, Positive] = (32, 64)
@@ -29,7 +41,13 @@ class SimpleCNNSettings:
 
 @settings
 class RegularizedCNNSettings:
-    """`simple_cnn` with batch normalisation after each convolution and dropout before the head."""
+    """`simple_cnn` with batch normalisation after each convolution and dropout before the head.
+
+    Attributes
+    ----------
+    widths, hidden : as of `simple_cnn`.
+    dropout : before the head; 0 is off.
+    """
 
     name: Literal["regularized_cnn"] = "regularized_cnn"
     widths: tuple[Positive, Positive] = (32, 64)

@@ -12,7 +12,15 @@ from eyebright.core.settings.fields import NotNegativeFloat, OpenFraction, Posit
 
 @settings
 class AdamSettings:
-    """Adam (Kingma and Ba 2014); `weight_decay` is added to the gradient."""
+    """Adam (Kingma and Ba 2014); `weight_decay` is added to the gradient.
+
+    Attributes
+    ----------
+    lr : learning rate.
+    betas : decay of the averages of gradients and of their squares.
+    eps : added to the root of the latter.
+    weight_decay : share of each weight that is added to its gradient.
+    """
 
     name: Literal["adam"] = "adam"
     lr: PositiveFloat = 1e-3
@@ -23,7 +31,15 @@ class AdamSettings:
 
 @settings
 class AdamWSettings:
-    """AdamW (Loshchilov and Hutter 2017); `weight_decay` is decoupled and spares biases and norms."""
+    """AdamW (Loshchilov and Hutter 2017); `weight_decay` is decoupled and spares biases and norms.
+
+    Attributes
+    ----------
+    lr : learning rate.
+    betas : decay of the averages of gradients and of their squares.
+    eps : added to the root of the latter.
+    weight_decay : share of each kernel that a step takes away, times the learning rate.
+    """
 
     name: Literal["adamw"] = "adamw"
     lr: PositiveFloat = 1e-3
@@ -34,7 +50,15 @@ class AdamWSettings:
 
 @settings
 class SGDSettings:
-    """Stochastic gradient descent with (Nesterov) momentum; `weight_decay` spares biases and norms."""
+    """Stochastic gradient descent with (Nesterov) momentum; `weight_decay` spares biases and norms.
+
+    Attributes
+    ----------
+    lr : learning rate.
+    momentum : share of the last step that the next one keeps.
+    nesterov : whether the gradient is taken from where the momentum leads.
+    weight_decay : share of each kernel that is added to its gradient.
+    """
 
     name: Literal["sgd"] = "sgd"
     lr: PositiveFloat = 0.1
