@@ -1,7 +1,7 @@
 """Our training against the loop that people write: torch in fp32, a DataLoader with 2 workers, transforms per image.
 
     EYEBRIGHT_DATA=... python benchmarks/plain_loop.py [--images 12800] [--rounds 3] [--lightning] [RECIPE ...]
-    EYEBRIGHT_DATA=... python benchmarks/plain_loop.py --whole [--seeds 3] [--plain-seeds 1]
+    EYEBRIGHT_DATA=... python benchmarks/plain_loop.py --whole [--seeds 3] [--plain-seeds 1] [--first 0]
 
 For each recipe: one epoch over the same CIFAR-10 images with the same network, batch size, optimiser (Adam, where
 the recipe has Muon) and augmentation (flip and crop, where it has them), ours and theirs in turn; images/s of each
@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import functools
 import importlib
+import logging
 import os
 import random
 import statistics
@@ -35,6 +36,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 import eyebright as eb
+from eyebright.core import torchvision_operators
 from eyebright.core.settings.augment import AugmentSettings
 from eyebright.data.image_set import ImageSet, Splits
 from eyebright.data.statistics import mean_and_deviation
@@ -103,7 +105,9 @@ class PlainLoop:
 
 def lightning_loop(plain: PlainLoop, precision: str) -> Callable[[], float]:
     """Lightning's loop over the loader and the network of a plain one: trains for an epoch and returns images/s."""
+    torchvision_operators.ensure()  # Lightning imports torchvision where it is installed
     lightning: Any = importlib.import_module("lightning")
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)  # it greets at every epoch
 
     class Clock(lightning.Callback):  # type: ignore[misc]  # it need not be installed
         def on_train_epoch_start(self, *_: Any) -> None:
@@ -170,15 +174,15 @@ def whole_ours(recipe: eb.Recipe, splits: Splits) -> tuple[float, eb.Score]:
         return taken, eb.evaluate(eb.predict(run.model, splits.test)).accuracy
 
 
-def whole(seeds: int, plain_seeds: int) -> None:
-    """Both to the end, seed by seed in turn."""
+def whole(seeds: range, plain_seeds: int) -> None:
+    """Both to the end, seed by seed in turn; theirs for the first `plain_seeds` of them only."""
     splits = eb.load(eb.recipe(FAST).data)
     theirs, ours = [], []
-    for seed in range(seeds):
+    for number, seed in enumerate(seeds):
         taken, score = whole_ours(eb.recipe(FAST, seed=seed), splits)
         ours.append(taken)
         print(f"seed {seed}: {FAST} {taken:.0f} s, {score}", flush=True)
-        if seed < plain_seeds:
+        if number < plain_seeds:
             taken, reached = whole_plain(eb.recipe(WHOLE, seed=seed), splits)
             theirs.append(taken)
             print(
@@ -199,9 +203,10 @@ def main() -> None:
     parser.add_argument("--whole", action="store_true")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--plain-seeds", type=int, default=1)
+    parser.add_argument("--first", type=int, default=0, help="the first seed, with --whole")
     arguments = parser.parse_args()
     if arguments.whole:
-        whole(arguments.seeds, arguments.plain_seeds)
+        whole(range(arguments.first, arguments.first + arguments.seeds), arguments.plain_seeds)
         return
     print(
         f"{arguments.images} images an epoch, {arguments.rounds} rounds, {os.cpu_count()} cores; median (all) images/s"
