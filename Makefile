@@ -22,7 +22,7 @@ endif
 demo: $(INSTALLED) $(DATA)
 	$(BIN)/eyebright train $(RECIPE)
 
-# Checking the types takes a core a minute, beside tests that mostly wait for one.
+# Checking the types takes a core a minute, and goes on beside the tests.
 test: style contracts $(DATA)
 	$(MAKE) --no-print-directory --jobs=2 types pytest
 
@@ -57,6 +57,7 @@ bench: $(INSTALLED) $(DATA)
 	$(BIN)/python benchmarks/plain_loop.py
 	$(BIN)/python benchmarks/plain_loop.py --whole
 	$(BIN)/python benchmarks/speed_record.py
+	$(BIN)/python benchmarks/compiled_step.py
 	$(BIN)/python benchmarks/image_folder.py
 	$(BIN)/python benchmarks/index_scale.py
 	$(BIN)/python benchmarks/time_budget.py

@@ -215,10 +215,10 @@ def main() -> None:
         recipe = eb.recipe(name, epochs=1, limit=arguments.images)
         splits = eb.load(recipe.data)
         splits = Splits(splits.train, splits.validation.take(range(10)), splits.test)
-        loops = _peers(recipe, splits.train, lightning=arguments.lightning)
-        loops["eyebright"] = functools.partial(_ours, recipe, splits)
-        for peer in list(loops.values())[:-1]:
-            peer()
+        peers = _peers(recipe, splits.train, lightning=arguments.lightning)
+        for warm_up in peers.values():
+            warm_up()
+        loops = peers | {"eyebright": functools.partial(_ours, recipe, splits)}
         speeds: dict[str, list[float]] = {loop: [] for loop in loops}
         for _ in range(arguments.rounds):
             for loop, epoch in loops.items():
@@ -226,7 +226,7 @@ def main() -> None:
         print(name)
         ours = statistics.median(speeds["eyebright"])
         for loop, each in speeds.items():
-            ratio = "" if loop == "eyebright" else f"{ours / statistics.median(each):8.1f} times slower"
+            ratio = "" if loop == "eyebright" else f"   eyebright: {ours / statistics.median(each):.1f} times"
             print(f"  {loop:<24}{_row(each):>28}{ratio}", flush=True)
 
 

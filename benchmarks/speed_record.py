@@ -28,7 +28,7 @@ import sys
 import tempfile
 import time
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +95,14 @@ def load_script(path: Path, splits: Splits, replacements: Sequence[tuple[str, st
     return names
 
 
+@contextlib.contextmanager
+def _script_folder() -> Iterator[None]:
+    """Work for a while where the scripts may write their copy of the data."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        Path("cifar10").mkdir()
+        yield
+
+
 def theirs(path: Path, splits: Splits, steps: int, *, whole: bool) -> tuple[float, float, float | None]:
     """Seconds a step, seconds in all, and the accuracy if it was trained to the end."""
     names = load_script(path, splits, _CPU_INSTEAD)
@@ -106,10 +114,8 @@ def theirs(path: Path, splits: Splits, steps: int, *, whole: bool) -> tuple[floa
     names["evaluate"], judged = _timed(names["evaluate"])
     ends: list[float] = []
     hook = register_optimizer_step_post_hook(lambda *_: ends.append(time.perf_counter()))
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "cifar10").mkdir()
-        with contextlib.chdir(folder):
-            accuracy = names["main"](0)
+    with _script_folder():
+        accuracy = names["main"](0)
     hook.remove()
     step = statistics.median(after - before for before, after in itertools.pairwise(ends))
     return step, all_steps * step + judged[-1], accuracy if whole else None
@@ -137,8 +143,7 @@ def on_gpu(path: Path, recipe: eb.Recipe, splits: Splits, runs: int) -> None:
 
     names["print_training_details"] = listened
     results: dict[str, list[tuple[float, float]]] = {path.name: [], recipe.name: []}
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        (Path(folder) / "cifar10").mkdir()
+    with _script_folder():
         model = names["CifarNet"]().cuda().to(memory_format=torch.channels_last)
         model.compile(mode="max-autotune")
         names["main"]("warmup", model)

@@ -29,12 +29,15 @@ Made from the code by `python docs/write_reference.py`: the recipes and their fi
 - [Python](#python)
 """
 
-# What the names in annotations stand for, in words; the longer ones first.
+# What the names in annotations stand for, in words.
 _WORDS = {
     "Edge": "integer from 1 to 4096",
     "Body": "text or settings of a network",
     "JsonValue": "anything",
     "Any": "anything",
+    "None": "null",
+    "bool": "true or false",
+    "str": "text",
     "PositiveFraction": "number above 0, up to 1",
     "PositiveFloat": "number above 0",
     "Positive": "integer above 0",
@@ -62,7 +65,7 @@ def _recipes() -> Iterator[str]:
 def _fields() -> Iterator[str]:
     yield (
         "## Fields of a recipe\n\nSet one by `GROUP.FIELD=VALUE`, or by `FIELD=VALUE` where the name is unique; take "
-        "another entry of a group\nby `GROUP=ENTRY`. A number stands for its own limits; `null` is nothing.\n"
+        "another entry of a group\nby `GROUP=ENTRY`. `null` is nothing.\n"
     )
     hints = typing.get_type_hints(Recipe)
     for group in GROUPS:
@@ -80,10 +83,9 @@ def _table(group: str, settings: type) -> Iterator[str]:
     """The fields of one class of settings."""
     summary, meanings = _described(settings)
     fields = {field.name: field for field in dataclasses.fields(settings)}
-    name = fields.pop("name", None)
-    if name is not None:
-        names = ", ".join(f"`{group}.name={each}`" for each in re.findall(r"[\"'](\w+)[\"']", str(name.type)) or ["?"])
-        yield f"**{names}.** {summary}\n"
+    if fields.pop("name", None):
+        chosen = typing.get_args(typing.get_type_hints(settings)["name"])
+        yield f"**{', '.join(f'`{group}.name={name}`' for name in chosen)}.** {summary}\n"
     else:
         yield f"{summary}\n"
     if fields:
@@ -131,8 +133,8 @@ def _values(settings: type, field: dataclasses.Field[object]) -> str:
     text = re.sub(r"Literal\[([^\]]+)\]", lambda found: re.sub(r"[\"']", "", found[1]).replace(", ", " or "), text)
     for name, words in _WORDS.items():
         text = re.sub(rf"\b{name}\b", words, text)
-    text = text.replace("bool", "true or false").replace("str", "text").replace("None", "null").replace(" | ", " or ")
-    return text.replace("tuple[", "list[").replace(", ...]", "]").replace("dict[text, ", "mapping of text to [")
+    text = text.replace("tuple[", "list[").replace(", ...]", "]").replace("dict[text, ", "mapping of text to [")
+    return text.replace(" | ", " or ")
 
 
 def _commands() -> Iterator[str]:
