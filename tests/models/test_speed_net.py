@@ -118,3 +118,18 @@ def test_too_small_images_are_refused() -> None:
     small = InputSpec(8, 9, 3, (0.5,) * 3, (0.25,) * 3, ("a", "b"))
     with pytest.raises(ModelError, match="8x9 pixels are too few"):
         registry.build(SpeedNetSettings(), small)
+
+
+def test_a_stage_for_each_width() -> None:
+    model = registry.build(SpeedNetSettings(widths=(4, 8)), CIFAR)
+    assert [name for name, _ in model.body.named_children()] == ["whitening", "stage1", "stage2", "pool"]
+    assert model(torch.zeros(1, 3, 32, 32)).shape == (1, 10)
+
+
+def test_dropout_hides_features_from_the_head_in_training_only() -> None:
+    model = registry.build(SpeedNetSettings(widths=(40, 40, 40), dropout=0.5), CIFAR)
+    images = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    hidden = model.train().body(images) == 0
+    shown = model.eval().body(images) == 0
+    assert 0.3 < hidden.float().mean() < 0.7
+    assert not shown.any()

@@ -128,7 +128,7 @@ def identity_convolution(inputs: int, outputs: int) -> nn.Conv2d:
 
 
 def build(settings: SpeedNetSettings, spec: InputSpec) -> Classifier:
-    """Whitening, three stages, the largest value of each channel, a linear head without bias.
+    """Whitening, a stage for each of `settings.widths`, the largest value of each channel, a linear head without bias.
 
     Raises
     ------
@@ -147,6 +147,8 @@ def build(settings: SpeedNetSettings, spec: InputSpec) -> Classifier:
         stages[f"stage{number}"] = SpeedStage(channels, outputs, settings.convolutions)
         channels = outputs
     stages["pool"] = LargestOfMap()  # (B, channels)
+    if settings.dropout:
+        stages["dropout"] = nn.Dropout(settings.dropout)
     head = nn.Linear(channels, len(spec.classes), bias=False)
     nn.init.normal_(head.weight, std=1 / channels)  # the logits begin near 0, however wide the features
     return Classifier(nn.Sequential(stages), head, spec, settings)

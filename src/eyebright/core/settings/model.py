@@ -100,17 +100,19 @@ class WideResNetSettings:
 
 @settings
 class SpeedNetSettings:
-    """The network of the CIFAR-10 speed records: whitened patches, three stages, the largest value of each channel.
+    """The network of the CIFAR-10 speed records: whitened patches, stages, the largest value of each channel.
 
     Attributes
     ----------
     widths : channels of each stage; every stage halves the image.
     convolutions : 3x3 convolutions of a stage; from the third on inside a shortcut.
+    dropout : of the features before the head; 0 is off.
     """
 
     name: Literal["speed_net"] = "speed_net"
-    widths: tuple[Positive, Positive, Positive] = (64, 256, 256)
+    widths: Annotated[tuple[Positive, ...], Field(min_length=1)] = (64, 256, 256)
     convolutions: Annotated[int, Field(ge=2)] = 2
+    dropout: OpenFraction = 0.0
 
 
 @settings
