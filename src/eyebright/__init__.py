@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from eyebright.audit.comparison import Comparison as Comparison
     from eyebright.audit.comparison import compare as compare
     from eyebright.audit.comparison import compare_runs as compare_runs
+    from eyebright.audit.data_doctor import DataFindings as DataFindings
+    from eyebright.audit.data_doctor import examine_data as examine_data
+    from eyebright.audit.doubtful_labels import DoubtfulLabels as DoubtfulLabels
+    from eyebright.audit.doubtful_labels import doubtful_labels as doubtful_labels
     from eyebright.audit.training_doctor import diagnose as diagnose
     from eyebright.audit.training_doctor import examine as examine
     from eyebright.core.errors import EyebrightError as EyebrightError
@@ -38,6 +42,8 @@ if TYPE_CHECKING:
     from eyebright.data.image_set import Splits as Splits
     from eyebright.data.label_patch import LabelPatch as LabelPatch
     from eyebright.data.load import load as load
+    from eyebright.data.near_copies import Copies as Copies
+    from eyebright.data.near_copies import find_copies as find_copies
     from eyebright.data.sheet import sheet as sheet
     from eyebright.evaluation.classify import classify as classify
     from eyebright.evaluation.metrics import evaluate as evaluate
@@ -75,6 +81,7 @@ if TYPE_CHECKING:
     from eyebright.tables.reproduction import Reproduction as Reproduction
     from eyebright.training.callbacks import Callback as Callback
     from eyebright.training.completion import fit_once as fit_once
+    from eyebright.training.cross_fit import cross_fit as cross_fit
     from eyebright.training.distributed import joined as joined
     from eyebright.training.fit import build as build
     from eyebright.training.fit import fit as fit
@@ -94,11 +101,13 @@ _HOMES = {
     "recipe": "core.recipe",
     "recipes": "core.recipe",
     "load": "data.load",
+    "find_copies": "data.near_copies",
     "build": "training.fit",
     "summary": "models.summary",
     "fit": "training.fit",
     "resume": "training.fit",
     "fit_once": "training.completion",
+    "cross_fit": "training.cross_fit",
     "judge": "training.fit",
     "joined": "training.distributed",
     "publish": "training.tracking.trackers",
@@ -109,6 +118,8 @@ _HOMES = {
     "measure_recipe": "training.measure.recipe",
     "compare": "audit.comparison",
     "compare_runs": "audit.comparison",
+    "doubtful_labels": "audit.doubtful_labels",
+    "examine_data": "audit.data_doctor",
     "diagnose": "audit.training_doctor",
     "examine": "audit.training_doctor",
     "activation_maps": "insight.activation_maps",
@@ -150,6 +161,9 @@ _HOMES = {
     "ActivationMaps": "insight.activation_maps",
     "Reliance": "insight.reliance",
     "Sweep": "sweeps.standing",
+    "Copies": "data.near_copies",
+    "DataFindings": "audit.data_doctor",
+    "DoubtfulLabels": "audit.doubtful_labels",
     "Comparison": "audit.comparison",
     "Remark": "audit.case",
     "Reproduction": "tables.reproduction",

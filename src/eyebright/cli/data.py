@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from eyebright.cli.data_doctor import doctor
 from eyebright.cli.terminal import Bar, output, remarks, show_log
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from eyebright.data.image_set import Splits
 
 app = typer.Typer(help="Look at data before training on it.", no_args_is_help=True, rich_markup_mode=None)
+app.command()(doctor)
 
 Source = Annotated[str, typer.Argument(metavar="NAME|FOLDER|ZIP", help="A known data set, or images.")]
 Overrides = Annotated[

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eyebright.core.errors import DataError
 from eyebright.data.image_set import ImageSet, Splits
+from eyebright.data.progress import Progress
 
 # Pixels that are hashed at a time: bounds the memory for sets that are mapped or decoded on demand.
 _CHUNK_BYTES = 64 << 20
@@ -29,21 +31,35 @@ def digests(images: ImageSet) -> NDArray[np.void]:
     return np.frombuffer(b"".join(found), dtype="V16")
 
 
-def without_copies(splits: Splits) -> Splits:
+def without_copies(splits: Splits, *, near: bool = False, progress: Progress | None = None) -> Splits:
     """The splits without the images that a later one holds: test stays whole, training gives way to both.
+
+    Parameters
+    ----------
+    splits : the images.
+    near : leave out those too that were changed a little, see `eyebright.data.near_copies`.
+    progress : of the search for these.
 
     Raises
     ------
     DataError : a class has no other images.
     """
-    hashes = {part.split: set(digests(part).tolist()) for part in (splits.validation, splits.test)}
-    train = _without(splits.train, hashes["validation"] | hashes["test"])
-    validation = _without(splits.validation, hashes["test"])
-    return Splits(train, validation, splits.test)
+    train, validation, test = _pictures(splits, progress) if near else map(digests, splits)
+    return Splits(
+        _without(splits.train, np.isin(train, np.concatenate([validation, test]))),
+        _without(splits.validation, np.isin(validation, test)),
+        splits.test,
+    )
 
 
-def _without(images: ImageSet, others: set[bytes]) -> ImageSet:
-    copied = np.array([digest in others for digest in digests(images).tolist()], dtype=bool)
+def _pictures(splits: Splits, progress: Progress | None) -> Iterator[NDArray[np.int64]]:
+    from eyebright.data.near_copies import find_copies  # brings torch
+
+    found = find_copies(splits, progress=progress)
+    return (found.groups[part.split] for part in splits)
+
+
+def _without(images: ImageSet, copied: NDArray[np.bool_]) -> ImageSet:
     if not copied.any():
         return images
     kept = images.take(~copied)

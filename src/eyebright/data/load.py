@@ -39,7 +39,7 @@ def load(settings: DataSettings | str | Path, *, progress: Progress | None = Non
     parts = resolve(settings.source).read(settings, data_root(settings.root), progress)
     splits = divide(parts, settings)
     if settings.leave_out_copies:
-        splits = without_copies(splits)
+        splits = without_copies(splits, near=settings.leave_out_copies == "near", progress=progress)
     return relabelled(splits, settings.label_patches)
 
 

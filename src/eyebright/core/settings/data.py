@@ -10,6 +10,7 @@ from eyebright.core.input_spec import Interpolation, Resize
 from eyebright.core.settings.fields import NotNegative, OpenFraction, Positive, settings
 
 OnBadImage = Literal["error", "skip"]
+LeaveOutCopies = bool | Literal["near"]
 
 # 4096 pixels: some images of 50 MB are decoded at a time, which any machine bears.
 Edge = Annotated[int, Field(gt=0, le=4096)]
@@ -33,7 +34,7 @@ class DataSettings:
     limit : keep at most this many training images (stratified), for a quick look.
     on_bad_image : stop at a file that cannot be decoded, or leave it out and count it.
     leave_out_copies : take images out of training that validation or test hold too, pixel by pixel, and out of
-        validation those that test holds.
+        validation those that test holds; "near" takes those too that were changed a little.
     label_patches : files that correct labels, applied one after the other; see `eyebright.data.label_patch`.
     download : fetch a known data set that is missing.
     """
@@ -50,6 +51,6 @@ class DataSettings:
     split_seed: NotNegative = 0
     limit: Positive | None = None
     on_bad_image: OnBadImage = "error"
-    leave_out_copies: bool = False
+    leave_out_copies: LeaveOutCopies = False
     label_patches: tuple[str, ...] = ()
     download: bool = True
