@@ -84,14 +84,14 @@ class DataFindings:
                 self.doubtful.index.tolist(),
                 self.doubtful.given.tolist(),
                 self.doubtful.likely.tolist(),
-                self.doubtful.margin.tolist(),
+                self.doubtful.probability.tolist(),
                 strict=True,
             )
             classes = self.doubtful.classes
             found["labels_checked"] = self.doubtful.checked
             found["doubtful_labels"] = [
-                {"row": row, "given": classes[given], "likely": classes[likely], "margin": margin}
-                for row, given, likely, margin in columns
+                {"row": row, "given": classes[given], "likely": classes[likely], "probability": probability}
+                for row, given, likely, probability in columns
             ]
         return found
 

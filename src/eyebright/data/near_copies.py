@@ -48,7 +48,7 @@ _FLAT = 1.0  # grey levels: norm of an image's differences from its mean, below 
 # Pairs that are drawn, and the correlation that nine tenths of them must stay below. A smaller part than a tenth would
 # be the copies themselves, in small sets and in those where every picture comes many times.
 _DRAWN, _UNRELATED, _RESEMBLING = 5_000, 0.9, 0.45
-_ROWS = 2_048  # images that are compared with all others at a time
+_COMPARED = 64 << 20  # pairs of images that are compared at a time: 256 MB
 _CHUNK_BYTES = 64 << 20  # of pixels
 
 
@@ -230,10 +230,11 @@ def _candidates(
     mirrored = far.flip(3).flatten(1) / norm
     mirrored[flat] = 0
     number = len(far)
-    for start in range(0, number, _ROWS):
+    at_once = max(1, _COMPARED // number)
+    for start in range(0, number, at_once):
         if progress:
             progress("compare", start, number)
-        rows = upright[start : start + _ROWS]
+        rows = upright[start : start + at_once]
         for others in (upright, mirrored):
             # A pair is looked at once, from its earlier image.
             later = (rows @ others[start:].T).triu_(diagonal=1)  # (B, N - start)
