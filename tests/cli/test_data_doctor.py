@@ -45,7 +45,7 @@ def test_copies_and_blank_images(command: Command, tmp_path: Path) -> None:
         "classes: 41 of blue to 102 of red",
         "blank: 1 of one colour: train 141",
         "copies: 2 images of train repeat another one of it",
-        "copies: 1 pair has two labels, of which one is wrong",
+        "copies: 1 pair has two labels: one is wrong, or they are no copies",
         f"written: {Path('data-doctor') / 'copies.png'}",
     ]
     with Image.open(tmp_path / "data-doctor" / "copies.png") as sheet:

@@ -151,7 +151,7 @@ def _print_copies(found: DataFindings) -> None:
     relabelled = sum(pair.relabelled for pair in found.copies.pairs)
     if relabelled:
         pairs = "1 pair has" if relabelled == 1 else f"{relabelled:,} pairs have"
-        output().print(f"copies: {pairs} two labels, of which one is wrong", soft_wrap=True)
+        output().print(f"copies: {pairs} two labels: one is wrong, or they are no copies", soft_wrap=True)
     if not found.copies.tells_near:
         output().print(
             "copies: these images resemble one another too much to tell near copies; only the same pixels count",
