@@ -60,6 +60,7 @@ bench: $(INSTALLED) $(DATA)
 	$(BIN)/python benchmarks/compiled_step.py
 	$(BIN)/python benchmarks/image_folder.py
 	$(BIN)/python benchmarks/index_scale.py
+	$(BIN)/python benchmarks/label_errors.py --seed 1
 	$(BIN)/python benchmarks/time_budget.py
 	$(BIN)/python benchmarks/tracking_overhead.py
 	$(BIN)/python benchmarks/distributed.py

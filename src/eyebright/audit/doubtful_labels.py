@@ -19,7 +19,6 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from eyebright.core.errors import DataError
 from eyebright.data.image_set import ImageSet
 from eyebright.data.label_patch import LabelPatch
 from eyebright.evaluation.predictions import Predictions
@@ -84,11 +83,7 @@ def doubtful_labels(predictions: Predictions) -> DoubtfulLabels:
     ------
     DataError : logits are not finite.
     """
-    if not np.isfinite(predictions.logits).all():
-        raise DataError(
-            f"the predictions of {predictions.source} hold logits that are not finite.",
-            "Train again with a smaller learning rate or with training.clip_norm=1.",
-        )
+    predictions.check_finite()
     labels = predictions.labels
     probability = predictions.probabilities.astype(np.float64)  # (N, K)
     given = probability[np.arange(len(labels)), labels]  # (N,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from eyebright.cli.terminal import Bar
@@ -17,7 +18,7 @@ def given(**fields: str | None) -> dict[str, str]:
 
 
 def images_of(run: Run, changes: dict[str, str], bar: Bar | None = None) -> Splits:
-    """The images, loaded under a progress bar; `changes` are of `given`.
+    """The images of a run's sources, for `Run.select`, loaded under a progress bar; `changes` are of `given`.
 
     Raises
     ------
@@ -25,7 +26,8 @@ def images_of(run: Run, changes: dict[str, str], bar: Bar | None = None) -> Spli
     """
     from eyebright.data.load import load
 
-    settings = run.recipe.replace(**changes).data
+    # Every caller takes the rows that the run began with (`Run.select`): no need to look for copies among them again.
+    settings = dataclasses.replace(run.recipe.replace(**changes).data, leave_out_copies=False)
     if bar is not None:
         return load(settings, progress=bar)
     with Bar() as own:

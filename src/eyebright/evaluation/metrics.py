@@ -87,12 +87,7 @@ def _check(predictions: Predictions) -> None:
     where = f"the {predictions.split} predictions of {predictions.source}"
     if len(predictions) == 0:
         raise DataError(f"{where} are empty.", "Evaluate a split that holds at least one image.")
-    if not np.isfinite(predictions.logits).all():
-        broken = int(predictions.index[~np.isfinite(predictions.logits).all(axis=1)][0])
-        raise DataError(
-            f"{where} hold logits that are not finite, first for source image {broken}.",
-            "Train again with a smaller learning rate or with training.clip_norm=1.",
-        )
+    predictions.check_finite()
     k = predictions.logits.shape[1]
     if k != len(predictions.classes) or predictions.labels.min() < 0 or predictions.labels.max() >= k:
         raise DataError(

@@ -68,6 +68,21 @@ class Predictions:
         correct: NDArray[np.bool_] = self.predicted == self.labels
         return correct
 
+    def check_finite(self) -> None:
+        """Refuse what a diverged model said.
+
+        Raises
+        ------
+        DataError : a logit is not finite; names the first image.
+        """
+        finite = np.isfinite(self.logits).all(axis=1)  # (N,)
+        if not finite.all():
+            raise DataError(
+                f"the {self.split} predictions of {self.source} hold logits that are not finite, "
+                f"first for source image {self.index[~finite][0]}.",
+                "Train again with a smaller learning rate or with training.clip_norm=1.",
+            )
+
     def take(self, positions: NDArray[np.int64] | NDArray[np.bool_] | Sequence[int]) -> Predictions:
         """What was said of the images at `positions` (0 .. N-1), in that order; or where a mask (N,) is true."""
         chosen = np.asarray(positions)

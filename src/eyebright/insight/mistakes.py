@@ -319,13 +319,7 @@ def mistakes(predictions: Predictions) -> Mistakes:
     ------
     DataError : logits are not finite.
     """
-    if not np.isfinite(predictions.logits).all():
-        broken = int(predictions.index[~np.isfinite(predictions.logits).all(axis=1)][0])
-        raise DataError(
-            f"the {predictions.split} predictions of {predictions.source} hold logits that are not finite, "
-            f"first for source image {broken}.",
-            "Train again with a smaller learning rate or with training.clip_norm=1.",
-        )
+    predictions.check_finite()
     # In float64: in float32 the surest mistakes all have the confidence 1, and no order.
     log_probabilities = log_softmax(predictions.logits.astype(np.float64), axis=1)  # (N, K)
     every = np.arange(len(predictions))
