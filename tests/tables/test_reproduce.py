@@ -89,17 +89,18 @@ def test_rows_that_are_done_stay_in_the_table(table_file: Path, tmp_path: Path) 
 def test_a_run_of_the_same_recipe_in_a_table_beside_is_not_trained_again(
     table_file: Path, tmp_path: Path, loaded: list[object]
 ) -> None:
-    def environment(name: str, *overrides: str) -> dict[str, str]:
+    def weights(name: str, *overrides: str) -> bytes:
         out = tmp_path / "tables" / name
         reproduce(table_file, [*QUICK, *overrides], seeds=1, rows=["mlp"], out=out, callbacks=())
-        return Run.open(out / "mlp" / "seed-0").environment  # the moment of its beginning is part of it
+        return Run.open(out / "mlp" / "seed-0").best_checkpoint.read_bytes()
 
-    first = environment("one")
-    assert environment("two") == first
+    first = weights("one")
+    assert weights("two") == first
     assert len(loaded) == 1
     shutil.rmtree(tmp_path / "tables" / "one")
-    assert environment("two") == first  # it is a copy
-    assert environment("three", "lr=0.5") != first
+    assert weights("two") == first  # it is a copy
+    assert len(loaded) == 1
+    assert weights("three", "lr=0.5") != first
     assert len(loaded) == 2
 
 
