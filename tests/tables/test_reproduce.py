@@ -100,7 +100,7 @@ def test_a_run_of_the_same_recipe_in_a_table_beside_is_not_trained_again(
     shutil.rmtree(tmp_path / "tables" / "one")
     assert weights("two") == first  # it is a copy
     assert len(loaded) == 1
-    assert weights("three", "lr=0.5") != first
+    assert weights("three", "optimizer.lr=1e-4") != first
     assert len(loaded) == 2
 
 
