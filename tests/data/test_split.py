@@ -90,6 +90,29 @@ def test_a_share_of_nothing_gives_an_empty_split() -> None:
     assert splits.validation.classes == CLASSES
 
 
+def test_training_on_official_validation_images() -> None:
+    whole = images(BALANCED)
+    parts = {
+        "validation": whole.take([57, 58, 59]),
+        "train": whole.take(range(54)),
+        "test": whole.take([54, 55, 56]),
+    }
+    splits = divide(parts, settings(train_on_validation=True))
+    assert rows(splits) == [[*range(54), 57, 58, 59], [], [54, 55, 56]]
+    assert [part.split for part in splits] == ["train", "validation", "test"]
+    other = {**parts, "validation": images([0, 1, 2], "validation")}
+    with pytest.raises(DataError, match="pets are stored apart") as caught:
+        divide(other, settings(train_on_validation=True))
+    assert "data.train_on_validation=false" in caught.value.remedy
+
+
+def test_training_on_what_would_be_held_out_for_validation() -> None:
+    whole = {"all": images(BALANCED)}
+    splits = divide(whole, settings(train_on_validation=True, validation=0.25))
+    assert rows(splits) == rows(divide(whole, settings(validation=0)))
+    assert counts(splits.test) == [4] * 3
+
+
 def test_the_seed_decides() -> None:
     whole = {"all": images(BALANCED)}
     assert rows(divide(whole, settings(split_seed=1))) == rows(divide(whole, settings(split_seed=1)))

@@ -227,9 +227,16 @@ def test_fields_of_given_images_cannot_be_swept(begin: Begin) -> None:
         begin({"data.limit": [100, None]})
 
 
-def test_without_validation_images_nothing_is_begun(tiny: Recipe, tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="chooses by validation images"):
-        sweep(tiny.replace(**{"data.validation": 0.0}), {"lr": [1, 2]}, folder=tmp_path / "sweep")
+@pytest.mark.parametrize(
+    ("field", "value", "remedy"),
+    [("validation", 0.0, "data.validation=0.2"), ("train_on_validation", True, "data.train_on_validation=false")],
+)
+def test_without_validation_images_nothing_is_begun(
+    tiny: Recipe, tmp_path: Path, field: str, value: float, remedy: str
+) -> None:
+    with pytest.raises(RecipeError, match="chooses by validation images") as caught:
+        sweep(tiny.replace(**{f"data.{field}": value}), {"lr": [1, 2]}, folder=tmp_path / "sweep")
+    assert remedy in caught.value.remedy
     assert not (tmp_path / "sweep").exists()
 
 

@@ -21,7 +21,8 @@ def divide(parts: Mapping[str, ImageSet], settings: DataSettings) -> Splits:
 
     Official validation and test images stay as they are. A test split that is missing is taken out of the
     rest first (the share `settings.test`), then one for validation (`settings.validation` of what
-    remains); a share of 0 gives an empty one. `settings.limit` then thins out the training images. All of these
+    remains); a share of 0 gives an empty one. With `settings.train_on_validation` official validation images are
+    trained on, and none are held out. `settings.limit` then thins out the training images. All of these
     keep the proportions of the classes, and depend on `settings.split_seed` and the labels only.
 
     Parameters
@@ -31,7 +32,8 @@ def divide(parts: Mapping[str, ImageSet], settings: DataSettings) -> Splits:
 
     Raises
     ------
-    DataError : the parts differ in their classes, a class is empty or too small to be divided, or there is only one.
+    DataError : the parts differ in their classes, a class is empty or too small to be divided, or there is only one; or
+        images that are to be joined are not in one store.
     """
     parts = _with_same_classes(parts, settings)
     for part in parts.values():
@@ -41,7 +43,10 @@ def divide(parts: Mapping[str, ImageSet], settings: DataSettings) -> Splits:
     if test is None:
         rest, test = _hold_out(rest, settings.test, "test", settings)
     if validation is None:
-        rest, validation = _hold_out(rest, settings.validation, "validation", settings)
+        share = 0.0 if settings.train_on_validation else settings.validation
+        rest, validation = _hold_out(rest, share, "validation", settings)
+    elif settings.train_on_validation:
+        rest, validation = _joined(rest, validation), validation.take([])
     train = _limited(dataclasses.replace(rest, split="train"), settings)
     return Splits(train, validation, test)
 
@@ -105,6 +110,16 @@ def _hold_out(whole: ImageSet, share: float, split: str, settings: DataSettings)
     for side in (kept, held_out):
         _refuse_lost_class(whole, side, purpose, advice)
     return kept, dataclasses.replace(held_out, split=split)
+
+
+def _joined(train: ImageSet, validation: ImageSet) -> ImageSet:
+    """Both, in the order of their rows."""
+    if train.store is not validation.store:
+        raise DataError(
+            f"the validation images of {train.store.source} are stored apart from its training images.",
+            "Train without them: data.train_on_validation=false.",
+        )
+    return dataclasses.replace(train, index=np.union1d(train.index, validation.index))
 
 
 def _limited(train: ImageSet, settings: DataSettings) -> ImageSet:

@@ -164,7 +164,7 @@ def refuse_without_validation(recipe: Recipe, splits: Splits) -> None:
     if not len(splits.validation):
         raise RecipeError(
             f"a sweep chooses by validation images, and {recipe.data.source} has none here.",
-            "Hold some out: data.validation=0.1",
+            f"Hold some out: {recipe.data.holding_out('validation')}",
         )
 
 

@@ -228,7 +228,7 @@ def _images(
         if not len(part):
             raise DataError(
                 f"{part.store.source} has no {part.split} images.",
-                f"Hold some out: data.{part.split}=0.2; choosing and judging need images that were not learnt from.",
+                f"Hold some out: {settings.holding_out(part.split)}; choosing and judging need images not learnt from.",
             )
     settings = dataclasses.replace(_sized(settings, model), classes=splits.train.classes)
     return fitted(splits, spec), settings

@@ -29,6 +29,8 @@ class DataSettings:
     resize, interpolation : how images are brought to `size`, see `InputSpec`.
     classes : keep only these classes, in this order; default: all.
     validation : share of the training images held out, where the source has no validation split.
+    train_on_validation : train on the validation images too, those of the source and those that would be held out, once
+        everything is chosen: none is left to judge by, so the last model is kept.
     test : share of all images held out first, where the source has no test split.
     split_seed : seed of the split; independent of the seed of training.
     limit : keep at most this many training images (stratified), for a quick look.
@@ -47,6 +49,7 @@ class DataSettings:
     interpolation: Interpolation = "bilinear"
     classes: tuple[str, ...] | None = None
     validation: OpenFraction = 0.1
+    train_on_validation: bool = False
     test: OpenFraction = 0.2
     split_seed: NotNegative = 0
     limit: Positive | None = None
@@ -54,3 +57,9 @@ class DataSettings:
     leave_out_copies: LeaveOutCopies = False
     label_patches: tuple[str, ...] = ()
     download: bool = True
+
+    def holding_out(self, split: str) -> str:
+        """The change of these settings that fills a split which has no images."""
+        if split == "validation" and self.train_on_validation:
+            return "data.train_on_validation=false"
+        return f"data.{split}=0.2"
