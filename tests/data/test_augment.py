@@ -30,6 +30,7 @@ EACH: dict[str, Any] = {
     "crop": 2,
     "shift": 0.3,
     "rotate": 20.0,
+    "zoom": 0.3,
     "brightness": 0.5,
     "contrast": 0.5,
     "saturation": 0.5,
@@ -40,7 +41,7 @@ EACH: dict[str, Any] = {
     "mixup": 0.4,
     "cutmix": 1.0,
 }
-INVENT_NOTHING = ("flip", "crop", "shift", "rotate", "cutout", "coarse_dropout", "cutmix")
+INVENT_NOTHING = ("flip", "crop", "shift", "rotate", "zoom", "cutout", "coarse_dropout", "cutmix")
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -309,6 +310,37 @@ def test_rotate_draws_within_its_range(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: Any = geometry.rotate(ones(2000), 30.0, stream("rotate", *PLACE))
     assert drawn.min() == pytest.approx(-30, abs=0.5)
     assert drawn.max() == pytest.approx(30, abs=0.5)
+
+
+def test_enlarging_twice_shows_the_middle() -> None:
+    # Smooth, so that interpolation gives the line itself.
+    images = (4 * torch.arange(32)).to(torch.uint8).expand(1, 1, 32, 32)
+    out = geometry.enlarge(images, np.array([2.0]))[0, 0, 5].float()
+    expected = 4 * (15.5 + (torch.arange(32) - 15.5) / 2)
+    assert (out - expected).abs().max() <= 0.5
+
+
+def test_shrinking_reflects_the_edge() -> None:
+    images = noise(1, 3, 16, 24)
+    out = geometry.enlarge(images, np.array([0.5])).float()
+    small = images.float().unfold(2, 2, 2).unfold(3, 2, 2).mean((4, 5))  # sampled halfway between four pixels
+    assert (out[..., 4:12, 6:18] - small).abs().max() <= 0.5
+    assert (out[..., :4, :] - out[..., 4:8, :].flip(2)).abs().max() <= 1  # halves round either way
+    assert (out[..., 18:] - out[..., 12:18].flip(3)).abs().max() <= 1
+
+
+def test_each_image_is_enlarged_by_its_own_factor() -> None:
+    images = noise(2, 1, 12, 12)
+    both = geometry.enlarge(images, np.array([1.0, 1.5]))
+    assert torch.equal(both[0], images[0])
+    assert torch.equal(both[1:], geometry.enlarge(images[1:], np.array([1.5])))
+
+
+def test_zoom_draws_within_its_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(geometry, "enlarge", lambda _, factors: factors)
+    drawn: Any = geometry.zoom(ones(2000), 0.2, stream("zoom", *PLACE))
+    assert drawn.min() == pytest.approx(0.8, abs=0.01)
+    assert drawn.max() == pytest.approx(1.2, abs=0.01)
 
 
 # Colour

@@ -1,6 +1,6 @@
 """Whole-batch augmentation in torch: every image of a batch at once, each with its own random draw.
 
-Geometry and blanking copy pixels, so they are exact and stay uint8. Turning and colour compute in float32
+Geometry and blanking copy pixels, so they are exact and stay uint8. Turning, zooming and colour compute in float32
 and round back to uint8. An operation draws from a numpy generator seeded by (seed, epoch, batch number) and
 its own name: a draw depends on nothing else, neither on the device, nor on the number of workers, nor on
 which other operations are on. Numpy's generator rather than torch's, because it takes a 128-bit seed
@@ -36,7 +36,7 @@ from eyebright.data.operations.colour import (
     adjust_saturation,
     jitter,
 )
-from eyebright.data.operations.geometry import crop, flip, mirror, rotate, shift, turned_over
+from eyebright.data.operations.geometry import crop, flip, mirror, rotate, shift, turned_over, zoom
 from eyebright.data.operations.portion import WHOLE, Blend, Operation, Portion, pixels_of
 from eyebright.data.transforms.pipeline import pipeline
 
@@ -46,6 +46,7 @@ OPERATIONS: tuple[tuple[str, Operation], ...] = (
     ("crop", crop),
     ("shift", shift),
     ("rotate", rotate),
+    ("zoom", zoom),
     ("brightness", jitter(adjust_brightness, middle=1)),
     ("contrast", jitter(adjust_contrast, middle=1)),
     ("saturation", jitter(adjust_saturation, middle=1)),

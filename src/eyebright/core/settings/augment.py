@@ -23,6 +23,7 @@ class AugmentSettings:
     crop : pad by this many pixels (reflected) and cut a random window of the original size.
     shift : move by up to this share of the height and of the width, in whole pixels; the edge is reflected.
     rotate : turn by up to this many degrees; the edge is reflected.
+    zoom : enlarge about the middle by a factor from [1 - value, 1 + value]; where it is below 1 the edge is reflected.
     brightness, contrast, saturation : multiply by a factor from [1 - value, 1 + value]. Contrast is the
         distance from the image's mean luminance, saturation that from the pixel's own; grey has none.
     hue : turn the colour wheel (HSV) by up to this share of a full turn either way; 0.5 gives all hues.
@@ -41,6 +42,7 @@ class AugmentSettings:
     crop: NotNegative = 0
     shift: OpenFraction = 0.0
     rotate: NotNegativeFloat = 0.0
+    zoom: OpenFraction = 0.0
     brightness: Fraction = 0.0
     contrast: Fraction = 0.0
     saturation: Fraction = 0.0

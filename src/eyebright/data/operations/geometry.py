@@ -1,7 +1,8 @@
-"""Mirroring, moving and turning: the first two copy pixels, so they are exact."""
+"""Mirroring, moving, turning and enlarging: the first two copy pixels, so they are exact."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -146,13 +147,28 @@ def rotate(images: Tensor, degrees: float, random: np.random.Generator, portion:
 
 def turn(images: Tensor, degrees: NDArray[np.float64]) -> Tensor:
     """Turn image i counterclockwise by degrees[i] (B,), with bilinear interpolation and reflected edges."""
-    _, _, height, width = images.shape
+    height, width = images.shape[2:]
     angle = np.deg2rad(degrees)
-    cosine, sine, none = np.cos(angle), np.sin(angle), np.zeros_like(angle)
+    cosine, sine = np.cos(angle), np.sin(angle)
     # From target to source, in coordinates that run from -1 to 1 along each side, hence the ratios.
-    rows = ((cosine, -sine * height / width, none), (sine * width / height, cosine, none))
-    matrix = torch.tensor(np.stack(rows).transpose(2, 0, 1), dtype=torch.float32, device=images.device)  # (B, 2, 3)
-    grid = F.affine_grid(matrix, list(images.shape), align_corners=False)  # (B, H, W, 2)
+    return _sampled(images, ((cosine, -sine * height / width), (sine * width / height, cosine)))
+
+
+def zoom(images: Tensor, most: float, random: np.random.Generator, portion: Portion = WHOLE) -> Tensor:
+    """Enlarge about the middle by a factor from [1 - most, 1 + most]; reflect the edge where it is below 1."""
+    return enlarge(images, portion.of(random.uniform(1 - most, 1 + most, portion.size(images))))
+
+
+def enlarge(images: Tensor, factors: NDArray[np.float64]) -> Tensor:
+    """Enlarge image i about the middle by factors[i] (B,), with bilinear interpolation and reflected edges."""
+    none = np.zeros_like(factors)
+    return _sampled(images, ((1 / factors, none), (none, 1 / factors)))
+
+
+def _sampled(images: Tensor, rows: Sequence[Sequence[NDArray[np.float64]]]) -> Tensor:
+    """What each image shows at matrix @ (x, y) about its middle; the two rows of the matrix, each entry (B,)."""
+    matrix = torch.tensor(np.stack(rows).transpose(2, 0, 1), dtype=torch.float32, device=images.device)  # (B, 2, 2)
+    grid = F.affine_grid(F.pad(matrix, (0, 1)), list(images.shape), align_corners=False)  # (B, H, W, 2)
     pixels = images.contiguous().float()  # sampling runs along planes, several times faster than channels_last
-    turned = F.grid_sample(pixels, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
-    return rounded(turned)
+    sampled = F.grid_sample(pixels, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    return rounded(sampled)
