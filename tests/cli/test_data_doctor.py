@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eyebright.audit.data_doctor import DataFindings, examine_data
+from eyebright.audit.data_doctor import DataFindings, examine_data, learned_from
 from eyebright.core.errors import DataError
 from eyebright.data.image_set import ImageSet, Splits
 from eyebright.data.label_patch import LabelPatch
 from eyebright.data.load import load
+from eyebright.training.run import Run
 from tests.cli.conftest import Command
 from tests.data.test_near_copies import image_set, picture, recompressed
 
@@ -77,7 +78,7 @@ def test_leaks_are_counted_and_the_remedy_named(command: Command, tmp_path: Path
 
 def test_doubtful_labels_and_their_patch(command: Command, tmp_path: Path) -> None:
     photos(tmp_path)
-    arguments = ["validation=0", "test=0", "epochs=20", "batch_size=16", "--recipe", "digits/mlp", "--folds", "2"]
+    arguments = ["test=0", "epochs=20", "batch_size=16", "--recipe", "digits/mlp", "--folds", "2"]
     ran = command("data", "doctor", "photos", *arguments)
     assert ran.code == 0, ran.err
     assert "of 143 are doubtful; the first:" in ran.out
@@ -85,10 +86,25 @@ def test_doubtful_labels_and_their_patch(command: Command, tmp_path: Path) -> No
     patch = LabelPatch.read(tmp_path / "data-doctor" / "labels.json")
     assert "blue/03.png" in {change.file for change in patch.changes}
     assert "eyebright data fix photos data-doctor/labels.json" in ran.err
+    # Copies, changed ones too, are asked about together, whatever their splits.
+    asked = Run.open(tmp_path / "data-doctor" / "runs" / "fold-1").predictions("test")
+    assert asked is not None
+    assert [int(np.isin(pair, asked.index).sum()) for pair in ([40, 48], [49, 142])] in ([0, 0], [2, 2], [0, 2], [2, 0])
     # A second call trains nothing, and says the same.
     assert command("data", "doctor", "photos", *arguments).out == ran.out
     assert command("data", "fix", "photos", "data-doctor/labels.json").code == 0
     assert (tmp_path / "photos" / "red" / "03.png").is_file()
+
+
+def test_pictures_are_numbered_in_the_order_of_the_rows() -> None:
+    images = [picture(seed) for seed in range(12)]
+    whole = image_set([*images, images[3], recompressed(images[0])], "train")
+    found = examine_data(Splits(whole.take([13, 2, 3, 5]), whole.take([12, 1, 4, 6, 7, 8]), whole.take([0, 9, 10, 11])))
+    pictures = found.pictures
+    assert len(pictures) == len(learned_from(found.splits)) == 14
+    assert pictures[12] == pictures[3]
+    assert pictures[13] == pictures[0]
+    assert len(set(pictures.tolist())) == 12
 
 
 def test_bad_input_is_explained(command: Command, tmp_path: Path) -> None:

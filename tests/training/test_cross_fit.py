@@ -58,6 +58,17 @@ def test_what_is_done_is_not_done_again_and_other_images_are_refused(shades: Spl
         cross_fit(CHOSEN, shades.train, tmp_path, folds=2, callbacks=())
 
 
+def test_groups_of_the_callers_own_stay_together(shades: Splits, tmp_path: Path) -> None:
+    groups = np.arange(130) // 2  # pairs of images that are not alike
+    cross_fit(CHOSEN, shades.train, tmp_path, folds=2, groups=groups, callbacks=())
+    test = Run.open(tmp_path / "fold-1").predictions("test")
+    assert test is not None
+    fold = np.isin(shades.train.index, test.index)
+    assert np.array_equal(fold[::2], fold[1::2])
+    with pytest.raises(DataError, match=r"groups of shape \(129,\) are not those of"):
+        cross_fit(CHOSEN, shades.train, tmp_path, folds=2, groups=groups[:129], callbacks=())
+
+
 @pytest.mark.parametrize("folds", [1, 44])
 def test_folds_that_cannot_be_made(shades: Splits, tmp_path: Path, folds: int) -> None:
     with pytest.raises(DataError, match=f"into {folds} folds: class .* has 4[34] different images"):

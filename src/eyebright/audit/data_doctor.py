@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from eyebright.audit.doubtful_labels import DoubtfulLabels
@@ -53,12 +54,26 @@ class DataFindings:
         return len(group) - len(np.unique(group))
 
     @property
+    def pictures(self) -> NDArray[np.int64]:
+        """(N,) for the images of `learned_from(splits)`: the same number for copies of one picture."""
+        parts = _of_one_source(self.splits)
+        group = np.concatenate([self.copies.groups[part.split] for part in parts])
+        return group[np.argsort(np.concatenate([part.index for part in parts]))]
+
+    @property
     def counts(self) -> dict[str, int]:
         """Images of each class in all splits, the rarest first."""
         labels = np.concatenate([part.labels for part in self.splits])
         classes = self.splits.train.classes
         counts = np.bincount(labels, minlength=len(classes))
         return {classes[label]: int(counts[label]) for label in np.argsort(counts, kind="stable")}
+
+    def doubting(self, doubtful: DoubtfulLabels) -> DataFindings:
+        """These findings, and labels of `learned_from(splits)` that models doubt.
+
+        Models give them by `eyebright.cross_fit` with `groups=self.pictures` and `eyebright.doubtful_labels`.
+        """
+        return dataclasses.replace(self, doubtful=doubtful)
 
     def to_dict(self) -> dict[str, Any]:
         """A dictionary that JSON can hold, with every image that was found."""
@@ -134,26 +149,25 @@ class DataFindings:
         return draw(title, rows, _EDGE)
 
 
-def examine_data(
-    splits: Splits, doubtful: DoubtfulLabels | None = None, *, progress: Progress | None = None
-) -> DataFindings:
+def examine_data(splits: Splits, *, progress: Progress | None = None) -> DataFindings:
     """Look for copies and blank images in all splits.
 
     Parameters
     ----------
     splits : the images.
-    doubtful : labels of `learned_from(splits)` that models doubt, see `eyebright.cross_fit` and
-        `eyebright.doubtful_labels`.
     progress : of the search for copies.
     """
-    return DataFindings(splits, find_copies(splits, progress=progress), doubtful)
+    return DataFindings(splits, find_copies(splits, progress=progress))
 
 
 def learned_from(splits: Splits) -> ImageSet:
     """The images whose labels can be checked by cross-fitting: training, and what comes from the same source."""
-    train = splits.train
-    index = np.concatenate([part.index for part in splits if part.store is train.store])
-    return dataclasses.replace(train, index=np.sort(index))
+    index = np.concatenate([part.index for part in _of_one_source(splits)])
+    return dataclasses.replace(splits.train, index=np.sort(index))
+
+
+def _of_one_source(splits: Splits) -> list[ImageSet]:
+    return [part for part in splits if part.store is splits.train.store]
 
 
 def _pairs_row(pairs: Sequence[Copy], parts: dict[str, ImageSet]) -> Row:

@@ -47,9 +47,10 @@ def doctor(
 
     show_log()
     chosen, splits = _images(source, overrides or [], recipe, data_root)
-    doubtful = _doubtful(chosen, splits, out / "runs", folds) if recipe else None
     with Bar() as bar:
-        found = examine_data(splits, doubtful, progress=bar)
+        found = examine_data(splits, progress=bar)
+    if recipe:
+        found = found.doubting(_doubtful(chosen, found, out / "runs", folds))
     written = _write(found, out)
     if as_json:
         sys.stdout.write(json.dumps(found.to_dict(), indent=2) + "\n")
@@ -57,7 +58,7 @@ def doctor(
     _print(found)
     for path in written:
         output().print(f"written: {path}", soft_wrap=True)
-    if doubtful:
+    if found.doubtful:
         fix = shlex.join(["eyebright", "data", "fix", source, str(out / "labels.json")])
         remarks().print(f"Take out of the patch what you do not believe, then: {fix}", soft_wrap=True)
 
@@ -74,14 +75,14 @@ def _images(source: str, overrides: list[str], name: str | None, data_root: str 
         return chosen, load(chosen.data, progress=bar)
 
 
-def _doubtful(chosen: Recipe, splits: Splits, folder: Path, folds: int) -> DoubtfulLabels:
+def _doubtful(chosen: Recipe, found: DataFindings, folder: Path, folds: int) -> DoubtfulLabels:
     from eyebright.audit.data_doctor import learned_from
     from eyebright.audit.doubtful_labels import doubtful_labels
     from eyebright.training.cross_fit import cross_fit
     from eyebright.training.progress import ProgressBar
 
-    said = cross_fit(chosen, learned_from(splits), folder, folds=folds, callbacks=[ProgressBar(remarks())])
-    return doubtful_labels(said)
+    images, bar = learned_from(found.splits), ProgressBar(remarks())
+    return doubtful_labels(cross_fit(chosen, images, folder, folds=folds, groups=found.pictures, callbacks=[bar]))
 
 
 def _write(found: DataFindings, out: Path) -> list[Path]:

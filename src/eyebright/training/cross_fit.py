@@ -24,11 +24,12 @@ def cross_fit(
     folder: str | Path,
     *,
     folds: int = 4,
+    groups: NDArray[np.int64] | None = None,
     callbacks: Sequence[Callback] | None = None,
 ) -> Predictions:
     """Divide the images into folds, train on all but one of them, ask about that one; for each fold in turn.
 
-    Images of the same pixels are in one fold, or a model would have seen the answer. The epoch is not chosen, the last
+    Images of one group are in one fold, or a model would have seen the answer. The epoch is not chosen, the last
     model is asked, so that the labels that are asked about have decided nothing. A call that was interrupted goes on
     where it was, and one that was finished is read.
 
@@ -38,6 +39,8 @@ def cross_fit(
     images : the images.
     folder : of the runs, `fold-1` to `fold-N`.
     folds : how many trainings; with more of them each has more images.
+    groups : (N,) int64, the same number for images that belong together: copies, frames of a film, one patient's;
+        default: those of the same pixels. Copies that were changed a little: `DataFindings.pictures`.
     callbacks : watchers of the trainings; default: a progress bar.
 
     Returns
@@ -46,10 +49,14 @@ def cross_fit(
 
     Raises
     ------
-    DataError : a class has too few different images for so many folds.
+    DataError : a class has too few groups for so many folds; or the groups are not those of the images.
     RunError : the folder holds runs of another recipe or of other images.
     """
-    fold = _folds(images, folds, recipe.seed)
+    if groups is None:
+        _, groups = np.unique(digests(images), return_inverse=True)
+    elif groups.shape != images.labels.shape:
+        raise DataError(f"groups of shape {groups.shape} are not those of {images}.", "Give one number an image.")
+    fold = _folds(images, groups, folds, recipe.seed)
     logits = np.empty((len(images), len(images.classes)), np.float32)
     views = recipe.training.views
     for number in range(folds):
@@ -70,10 +77,10 @@ def _giving(splits: Splits) -> Callable[[], Splits]:
     return lambda: splits
 
 
-def _folds(images: ImageSet, folds: int, seed: int) -> NDArray[np.int64]:
-    """(N,) int64, the fold of each image: stratified, the same for the same pixels."""
-    _, first, group = np.unique(digests(images), return_index=True, return_inverse=True)
-    labels = images.labels[first]  # (G,) of different pictures
+def _folds(images: ImageSet, groups: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:
+    """(N,) int64, the fold of each image: the same in a group, and stratified by the label of the group's first one."""
+    _, first, group = np.unique(groups, return_index=True, return_inverse=True)
+    labels = images.labels[first]  # (G,)
     counts = np.bincount(labels, minlength=len(images.classes))
     if folds < 2 or counts.min() < folds:
         rarest = images.classes[int(counts.argmin())]
