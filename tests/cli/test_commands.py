@@ -122,6 +122,18 @@ def test_a_folder_of_photos_gets_a_recipe_and_its_reason(command: Command, photo
     assert "broken.jpg" in Path("photos-run/report.html").read_text()
 
 
+def test_copies_are_not_searched_again_for_a_run_that_goes_on(
+    command: Command, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = ["epochs=1", "leave_out_copies=true", "--on-bad-image", "skip", "--out", "clean"]
+    assert command("train", str(photos), *chosen).code == 0
+    before = json.loads(Path("clean/scores.json").read_text())
+    monkeypatch.setattr("eyebright.data.load.without_copies", lambda *_, **__: pytest.fail("searched again"))
+    resumed = command("train", "--resume", "clean", "--on-bad-image", "skip")
+    assert resumed.code == 0, resumed.err
+    assert json.loads(Path("clean/scores.json").read_text()) == before
+
+
 def test_a_run_is_judged_where_its_images_have_moved(command: Command, photos: Path, tmp_path: Path) -> None:
     images = tmp_path / "before"
     shutil.copytree(photos, images)

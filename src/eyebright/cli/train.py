@@ -9,7 +9,7 @@ import typer
 
 from eyebright.cli.budget import train_in
 from eyebright.cli.cluster import On, Workers, cluster
-from eyebright.cli.images import given
+from eyebright.cli.images import given, images_of
 from eyebright.cli.terminal import Bar, complain, hush, output, remarks, show_log
 from eyebright.core.errors import MissingExtraError, RecipeError, TrackingError
 
@@ -83,7 +83,7 @@ def train(
             remarks().print(f"{world.size} processes, each with its share of every batch")
         begun, chosen = _asked(what, overrides or [], changes, resume, out, data, trust)
         with world.first_ahead(), Bar() as bar:
-            splits = load(chosen.data, progress=bar)
+            splits = begun.select(images_of(begun, changes, bar)) if begun else load(chosen.data, progress=bar)
         forecast = Forecast(splits, remarks())
         run = _train(begun, chosen, splits, out or world.agreed(new_folder(chosen)), forecast)
         scores = judge(run, splits)
