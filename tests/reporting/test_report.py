@@ -385,9 +385,28 @@ def test_the_summary_names_weakest_class_worst_mistake_and_confidence(run: FakeR
     assert f"Weakest class {weakest.name}: " in text
     worst = scores.confusions(1)[0]
     assert f"Most frequent mistake {worst.given} taken for {worst.predicted}: " in text
-    safe = [point for point in made.points if point.accuracy.value >= 0.99]
-    point = max(safe, key=lambda point: point.coverage) if safe else made.points[-1]
+    useful = [point for point in made.points if point.coverage >= 0.1]
+    reached = max(asked for asked in (0.99, 0.95, 0.9, 0.8) if any(p.accuracy.value >= asked for p in useful))
+    point = max((p for p in useful if p.accuracy.value >= reached), key=lambda p: p.coverage)
+    assert 0 < point.coverage < 1
     assert f"% sure, {100 * point.accuracy.value:.1f}\u202f% are right" in made.html()
+
+
+def test_a_handful_of_sure_answers_is_no_summary(run: FakeRun) -> None:
+    hopeless = dataclasses.replace(run.predicted["test"], labels=(run.predicted["test"].labels + 1) % 4)
+    assert "If it may stay silent" not in report(dataclasses.replace(run, predicted={"test": hopeless})).html()
+
+
+def test_choices_of_images_and_smaller_ones_are_told(run: FakeRun) -> None:
+    assert "progressive resizing" not in text_of(page(run))
+    chosen = {
+        "data.leave_out_copies": "near",
+        "data.root": "/somewhere",
+        "training.progressive": [[0.5, 0.67], [0.9, 1.0]],
+    }
+    reader = page(dataclasses.replace(run, recipe=run.recipe.replace(**chosen)))
+    assert "animals: 1,000 train, 100 validation, 200 test; leave out copies near" in reader.said("dd")
+    assert "In the first 50.0 % of the training the images were smaller" in text_of(reader)
 
 
 def test_only_one_script_may_run(run: FakeRun) -> None:

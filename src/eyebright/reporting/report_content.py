@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,9 +16,10 @@ from eyebright.reporting import numbers, page_data
 from eyebright.reporting.charts import confidence, matrix, scatter
 from eyebright.reporting.charts.intervals import difference, interval
 from eyebright.reporting.pictures import picture
-from eyebright.reporting.run_content import TITLES, best_epoch, curves, facts, gap_words, reproduction
+from eyebright.reporting.run_content import TITLES, best_epoch, curves, facts, gap_words, reproduction, smaller_until
 
 if TYPE_CHECKING:
+    from eyebright.evaluation.confidence import OperatingPoint
     from eyebright.insight.inside import Filters
     from eyebright.insight.reliance import ClassReliance, Reliance
     from eyebright.reporting.report import Report
@@ -34,7 +35,8 @@ _MEANINGS = {
     "calibration error": "how far confidence is from accuracy; biased upwards",
 }
 _FILTERS_SHOWN = 128  # of the first layer; more are a texture
-_SAFE = 0.99  # share of right answers that the summary asks for
+# Shares of right answers that the summary asks for, the strictest first, and the share of the images that must get one.
+_SAFE, _WORTHWHILE = (0.99, 0.95, 0.9, 0.8), 0.1
 _VIEWS = {"mirror": "the image and its mirror image", "shift": "the image, its mirror image, and both moved by a pixel"}
 _METHODS = {"tsne": "t-SNE", "umap": "UMAP", "pca": "the two principal components"}
 
@@ -58,6 +60,7 @@ def content(report: Report) -> dict[str, Any]:
         "measured_in_training": "train" in report.accuracies and "train" not in report.scores,
         "facts": list(facts(report)),
         "best_epoch": best_epoch(report),
+        "smaller_until": smaller_until(report),
         "curves": list(curves(report)),
         "remarks": report.remarks,
         "overall": list(_overall(scores)) if scores else [],
@@ -164,14 +167,22 @@ def _summary(report: Report, scores: Scores) -> Iterator[tuple[str, str]]:
             "Most frequent mistake",
             f"{pair.given} taken for {pair.predicted}: {numbers.percent(pair.share.value)} of that class.",
         )
-    # The first is the one of the most answers; an answer to everything says nothing about silence.
-    safe = next((each for each in report.points if each.accuracy.value >= _SAFE), report.points[-1])
-    if safe.threshold > 0:
+    safe = _safe(report.points)
+    if safe and safe.threshold > 0:  # an answer to everything says nothing about silence
         yield (
             "If it may stay silent",
             f"Of the {numbers.percent(safe.coverage)} of the images of which it is at least "
             f"{numbers.percent(safe.threshold)} sure, {numbers.percent(safe.accuracy.value)} are right.",
         )
+
+
+def _safe(points: Sequence[OperatingPoint]) -> OperatingPoint | None:
+    """The point of the most answers that are right as often as can be asked for."""
+    for asked in _SAFE:
+        point = next((each for each in points if each.accuracy.value >= asked), None)
+        if point and point.coverage >= _WORTHWHILE:
+            return point
+    return None
 
 
 def _insight(report: Report, findings: Findings) -> dict[str, Any]:

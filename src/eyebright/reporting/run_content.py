@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from eyebright.evaluation.intervals import proportion
@@ -23,7 +23,9 @@ def facts(report: Report) -> Iterator[tuple[str, str]]:
     """What the run was, a line each."""
     recipe, history = report.recipe, report.history
     images = [f"{numbers.count(report.data[split]['n'])} {split}" for split in _held(report)]
-    yield "Images", f"{recipe.data.source}: {', '.join(images)}" if images else recipe.data.source
+    held = f"{recipe.data.source}: {', '.join(images)}" if images else recipe.data.source
+    chosen = _changed(recipe.data, besides={"source", "root", "download"})
+    yield "Images", f"{held}; {_listed(chosen)}" if chosen else held
     yield "Model", _choice(recipe.model, dataclasses.asdict(recipe.model))
     yield "Augmentation", _listed(_changed(recipe.augment)) or "none"
     yield "Optimiser", _choice(recipe.optimizer, {"lr": recipe.optimizer.lr} | _changed(recipe.optimizer))
@@ -32,9 +34,7 @@ def facts(report: Report) -> Iterator[tuple[str, str]]:
     if (best := best_epoch(report)) is not None:
         length += f"; epoch {best:.0f} was best by validation {recipe.training.monitor}"
     yield "Training", length
-    said = {"epochs", "batch_size", "monitor"}
-    changed = {name: value for name, value in _changed(recipe.training).items() if name not in said}
-    if changed:
+    if changed := _changed(recipe.training, besides={"epochs", "batch_size", "monitor"}):
         yield "Also", _listed(changed)
     seconds = sum(record.get("seconds", 0.0) for record in history)
     machine = (report.environment.get("processor", ""), report.environment.get("plan", ""))
@@ -44,6 +44,12 @@ def facts(report: Report) -> Iterator[tuple[str, str]]:
 def best_epoch(report: Report) -> float | None:
     """The epoch that was kept, by its own number."""
     return None if report.best is None else report.history[report.best].get("epoch", report.best + 1)
+
+
+def smaller_until(report: Report) -> float | None:
+    """The share of the training that saw smaller images than the rest; None where all had one size."""
+    stages = report.recipe.training.progressive
+    return max((until for until, scale in stages if scale < 1), default=None)
 
 
 def curves(report: Report, include: Sequence[Report] = ()) -> Iterator[tuple[str, str]]:
@@ -96,11 +102,15 @@ def _choice(settings: Any, shown: dict[str, Any]) -> str:
     return f"{settings.name}, {listed}" if listed else str(settings.name)
 
 
-def _changed(settings: Any) -> dict[str, Any]:
-    """The settings that are not at their default."""
+def _changed(settings: Any, besides: Collection[str] = ()) -> dict[str, Any]:
+    """The settings that are not at their default, and not said elsewhere."""
     fields = type(settings).__pydantic_fields__  # the dataclass itself knows no defaults that are made anew each time
     defaults = {name: field.get_default(call_default_factory=True) for name, field in fields.items()}
-    return {name: value for name, value in dataclasses.asdict(settings).items() if value != defaults[name]}
+    return {
+        name: value
+        for name, value in dataclasses.asdict(settings).items()
+        if name not in besides and value != defaults[name]
+    }
 
 
 def _listed(settings: dict[str, Any]) -> str:
