@@ -25,6 +25,7 @@ from eyebright.data.image_set import BadImage, ImageSet, ImageStore, Splits
 from eyebright.evaluation.gap import Gap
 from eyebright.evaluation.intervals import difference, proportion
 from eyebright.evaluation.metrics import evaluate
+from eyebright.evaluation.score import Score
 from eyebright.insight.findings import Findings
 from eyebright.insight.parts import Missing
 from eyebright.reporting import render
@@ -317,6 +318,20 @@ def test_what_a_class_hangs_on_is_told_as_a_change(run: FakeRun) -> None:
     assert "\u221230.0 \u221240.0 to \u221220.0" in text
     rows = [text for text in full_page(run).said("th") if text in {"All classes", *ANIMALS}]
     assert rows[-5:] == ["All classes", *reversed(ANIMALS)]  # those that need the background most come first
+
+
+def test_what_the_marked_part_costs_is_compared_with_as_much_elsewhere(run: FakeRun) -> None:
+    said = text_of(full_page(run))
+    assert "costs 20.0 points more than hiding as much elsewhere (+10.0 to +30.0)" in said
+    assert "chance could explain" not in said
+    made = run.predicted["test"]
+    found = findings(made)
+    assert found.reliance is not None
+    overall = dataclasses.replace(found.reliance.overall, excess=Score(0.01, -0.02, 0.04, n=50, method="made up"))
+    unclear = dataclasses.replace(found, reliance=dataclasses.replace(found.reliance, overall=overall))
+    text = text_of(read(report(run, unclear).html()))
+    assert "costs 1.0 points more than hiding as much elsewhere (\u22122.0 to +4.0)" in text
+    assert ", which chance could explain." in text
 
 
 def test_maps_that_failed_their_checks_are_doubted_wherever_they_are_used(run: FakeRun) -> None:

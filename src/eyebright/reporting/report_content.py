@@ -226,6 +226,7 @@ def _reliance(found: Reliance) -> dict[str, Any]:
         "region": found.region,
         "trusted": found.trusted,
         "n": found.overall.n,
+        "excess": found.overall.excess,
         "rows": [
             (row, [(score, difference(-score.value, (-score.high, -score.low), reach)) for score in _drops(row)])
             for row in [found.overall, *rows]
