@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from eyebright.core.device import choose
 from eyebright.core.errors import DataError, ModelError
 from eyebright.core.input_spec import InputSpec
-from eyebright.core.settings.model import MLPSettings, ModelSettings, PretrainedSettings
+from eyebright.core.settings.model import MLPSettings, ModelSettings, PretrainedSettings, SpeedNetSettings
 from eyebright.data.image_set import ImageSet, ImageStore
 from eyebright.insight.inside import FeatureMaps, StageActivity, activity, feature_maps, first_filters
 from eyebright.models import registry
@@ -109,6 +109,12 @@ def test_filters_of_a_convolution_by_hand() -> None:
     assert np.allclose(found.norms, [math.sqrt(81 + 5 * 9), 7 * math.sqrt(6)])
     assert found.layer == "body.1"
     assert repr(found) == "Filters(2 of 1x2x3 in body.1)"
+    assert found.learned
+
+
+def test_filters_that_were_computed_beforehand_are_told_from_learned_ones() -> None:
+    found = first_filters(registry.build(SpeedNetSettings(widths=(8, 8)), spec(8, 8)))
+    assert (found.layer, found.learned) == ("body.whitening", False)
 
 
 def test_the_first_linear_layer_is_read_as_images() -> None:

@@ -424,6 +424,16 @@ def test_choices_of_images_and_smaller_ones_are_told(run: FakeRun) -> None:
     assert "In the first 50.0 % of the training the images were smaller" in text_of(reader)
 
 
+def test_filters_that_do_not_learn_are_no_sign_of_learning(run: FakeRun) -> None:
+    whole = findings(run.predicted["test"])
+    assert whole.filters is not None
+    computed = dataclasses.replace(whole, filters=dataclasses.replace(whole.filters, learned=False))
+    said, other = text_of(full_page(run)), text_of(read(report(run, computed).html()))
+    assert "signs of learning" in said
+    assert "signs of learning" not in other
+    assert "computed before the training" in other
+
+
 def test_only_one_script_may_run(run: FakeRun) -> None:
     html = report(run, findings(run.predicted["test"])).html()
     (allowed,) = re.findall(r"script-src 'sha256-([^']+)'", html)

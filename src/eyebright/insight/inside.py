@@ -58,11 +58,13 @@ class Filters:
     norms : (n,) float32, length of each filter as the model has it. A filter that is small beside the others has
         learnt nothing, however striking it looks here.
     layer : where they are, such as "body.stage1.convolution1".
+    learned : whether training moves them; that of the speed record's network computes them from the images beforehand.
     """
 
     weights: NDArray[np.float32]
     norms: NDArray[np.float32]
     layer: str
+    learned: bool = True
 
     def __len__(self) -> int:
         return len(self.weights)
@@ -203,7 +205,8 @@ def first_filters(model: Classifier) -> Filters:
     largest = np.abs(centred).max(axis=(1, 2, 3), keepdims=True)
     shown = 0.5 + centred / np.where(largest > 0, 2 * largest, 1)
     norms = np.linalg.norm(images.reshape(len(images), -1), axis=1)
-    return Filters(shown.astype(np.float32), norms, _place(model, first.weight))
+    learned = all(buffer is not first.weight for buffer in model.buffers())
+    return Filters(shown.astype(np.float32), norms, _place(model, first.weight), learned)
 
 
 def feature_maps(model: Classifier, image: NDArray[np.uint8], *, plan: Plan | None = None) -> FeatureMaps:
