@@ -85,7 +85,7 @@ def export(
     show_log()
     computing = _runtime(out, runtime) if form is Form.site else None
     opened = Run.open(run, trust=trust)
-    splits = opened.select(images_of(opened, given(source=data, root=data_root)))
+    splits = images_of(opened, given(source=data, root=data_root))
     opened.check_data(splits)
     check = splits.test if len(splits.test) else splits.validation
     calibrate = splits.validation if len(splits.validation) else check

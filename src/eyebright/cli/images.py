@@ -18,17 +18,18 @@ def given(**fields: str | None) -> dict[str, str]:
 
 
 def images_of(run: Run, changes: dict[str, str], bar: Bar | None = None) -> Splits:
-    """The images of a run's sources, for `Run.select`, loaded under a progress bar; `changes` are of `given`.
+    """The images, divided as the run divided them, loaded under a progress bar; `changes` are of `given`.
 
     Raises
     ------
     DataError : they are not there.
+    RunError : there are fewer than the run began with, or its record of the splits is damaged.
     """
     from eyebright.data.load import load
 
-    # Every caller takes the rows that the run began with (`Run.select`): no need to look for copies among them again.
+    # The run knows its rows: no need to look for copies among the images again.
     settings = dataclasses.replace(run.recipe.replace(**changes).data, leave_out_copies=False)
     if bar is not None:
-        return load(settings, progress=bar)
+        return run.select(load(settings, progress=bar))
     with Bar() as own:
-        return load(settings, progress=own)
+        return run.select(load(settings, progress=own))

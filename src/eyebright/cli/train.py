@@ -83,7 +83,7 @@ def train(
             remarks().print(f"{world.size} processes, each with its share of every batch")
         begun, chosen = _asked(what, overrides or [], changes, resume, out, data, trust)
         with world.first_ahead(), Bar() as bar:
-            splits = begun.select(images_of(begun, changes, bar)) if begun else load(chosen.data, progress=bar)
+            splits = images_of(begun, changes, bar) if begun else load(chosen.data, progress=bar)
         forecast = Forecast(splits, remarks())
         run = _train(begun, chosen, splits, out or world.agreed(new_folder(chosen)), forecast)
         scores = judge(run, splits)
