@@ -22,7 +22,7 @@ def test_a_plan_says_what_it_does() -> None:
 
 def test_auto_takes_bf16_only_where_the_processor_computes_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
     for able, dtype in ((True, torch.bfloat16), (False, torch.float32)):
-        monkeypatch.setattr(device, "cpu_computes_bfloat16", lambda able=able: able)
+        monkeypatch.setattr(device, "computes_bfloat16", lambda _device, able=able: able)
         assert device.choose("cpu").dtype == dtype
 
 

@@ -10,7 +10,7 @@ from eyebright.core.input_spec import InputSpec
 from eyebright.core.settings.model import SpeedNetSettings
 from eyebright.core.settings.optimizer import MuonSettings
 from eyebright.models import registry
-from eyebright.training import optimizers
+from eyebright.training import muon, optimizers
 from eyebright.training.muon import Muon, orthogonalised
 
 SPEC = InputSpec(12, 12, 3, (0.5,) * 3, (0.25,) * 3, ("a", "b"))
@@ -38,6 +38,18 @@ def test_the_order_of_the_columns_does_not_matter() -> None:
     torch.testing.assert_close(orthogonalised(nhwc, 4), orthogonalised(kernel, 4))
     swapped = orthogonalised(kernel.flip(3), 4).flip(3)
     torch.testing.assert_close(swapped, orthogonalised(kernel, 4), rtol=0, atol=0.02)  # bfloat16 sums
+
+
+@pytest.mark.parametrize("able", [True, False])
+def test_products_are_in_bfloat16_only_where_the_machine_has_it(monkeypatch: pytest.MonkeyPatch, able: bool) -> None:
+    monkeypatch.setattr(muon, "computes_bfloat16", lambda _device: able)
+    kernel = torch.randn(6, 4, 3, 3, generator=torch.Generator().manual_seed(3))
+    turned = orthogonalised(kernel, 4)
+    assert turned.dtype == torch.float32
+    rounded = torch.equal(turned, turned.bfloat16().float())
+    assert rounded == able
+    values = torch.linalg.svdvals(turned.flatten(1))
+    assert bool(((values > 0.6) & (values < 1.3)).all()), values
 
 
 def test_a_gradient_of_zeros_moves_nothing() -> None:

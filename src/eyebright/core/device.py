@@ -139,20 +139,18 @@ def _device(name: str) -> torch.device:
 
 
 def _dtype(device: torch.device, precision: Precision) -> torch.dtype:
-    if device.type == "cuda":
-        bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        bfloat16 = device.type == "cpu" and cpu_computes_bfloat16()
     if precision == "auto":
-        return torch.bfloat16 if bfloat16 else torch.float32
+        return torch.bfloat16 if computes_bfloat16(device) else torch.float32
     if precision == "fp16" and device.type != "cuda":
         raise DeviceError(f"fp16 does not train on {device.type}.", "Use training.precision=auto.")
     return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
 
 
-def cpu_computes_bfloat16() -> bool:
-    """Whether the CPU has bfloat16 instructions (AVX512-bf16 or AMX); elsewhere bf16 is emulated and slow."""
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether the device has bfloat16 instructions (CPUs: AVX512-bf16 or AMX); elsewhere bf16 is emulated and slow."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 _keepers = 0  # contexts that keep pages at the moment; the allocator has one setting for the whole process

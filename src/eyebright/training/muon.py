@@ -2,7 +2,8 @@
 
 The momentum of a kernel, as a matrix of outputs by everything else, is replaced by the nearest matrix with
 orthonormal rows (or columns), so that every direction moves by the same amount. Newton and Schulz's iteration comes
-near enough to it with matrix products alone, in bfloat16.
+near enough to it with matrix products alone, in bfloat16 where the machine has it. Elsewhere it is emulated: on a Zen 2
+the products of one step of `cifar10/speed94` took 2.4 s instead of 0.08, beside 7.3 s for all the rest.
 
 Deviations: one optimiser holds the other parameters too, which take Nesterov's momentum, so that a training has one
 state to save.
@@ -15,6 +16,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from eyebright.core.device import computes_bfloat16
 
 # Of the quintic x -> a x + b x^3 + c x^5 on singular values. The steepest at 0 that keeps 0..1 within about
 # 0.7..1.2 after a few iterations (Jordan et al. 2024).
@@ -76,7 +79,8 @@ def orthogonalised(kernel: Tensor, iterations: int) -> Tensor:
     a, b, c = _QUINTIC
     # The order of the columns is free, so take the one in which a channels_last kernel already lies in memory.
     nhwc = kernel.movedim(1, -1)
-    matrix = nhwc.reshape(len(kernel), -1).bfloat16()  # (outputs, rest)
+    dtype = torch.bfloat16 if computes_bfloat16(kernel.device) else torch.float32
+    matrix = nhwc.reshape(len(kernel), -1).to(dtype)  # (outputs, rest)
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.T if tall else matrix
     x = x / (x.norm() + _TINY)  # the largest singular value is now at most 1
