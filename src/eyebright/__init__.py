@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from eyebright.insight.reliance import reliance as reliance
     from eyebright.models.classifier import Classifier as Classifier
     from eyebright.models.summary import summary as summary
+    from eyebright.reporting.data_report import data_report as data_report
     from eyebright.reporting.report import report as report
     from eyebright.reporting.side_by_side import side_by_side as side_by_side
     from eyebright.reporting.sweep_report import sweep_report as sweep_report
@@ -138,6 +139,7 @@ _HOMES = {
     "transfer": "transfers.transfer",
     "report": "reporting.report",
     "side_by_side": "reporting.side_by_side",
+    "data_report": "reporting.data_report",
     "export": "exporting.write",
     "open_bundle": "exporting.bundle",
     "sweep": "sweeps.sweep",

@@ -48,6 +48,7 @@ def test_copies_and_blank_images(command: Command, tmp_path: Path) -> None:
         "copies: 2 images of train repeat another one of it",
         "copies: 1 pair has two labels: one is wrong, or they are no copies",
         f"written: {Path('data-doctor') / 'copies.png'}",
+        f"written: {Path('data-doctor') / 'report.html'}",
     ]
     with Image.open(tmp_path / "data-doctor" / "copies.png") as sheet:
         assert sheet.width > 400
@@ -85,6 +86,9 @@ def test_doubtful_labels_and_their_patch(command: Command, tmp_path: Path) -> No
     assert (tmp_path / "data-doctor" / "labels.png").is_file()
     patch = LabelPatch.read(tmp_path / "data-doctor" / "labels.json")
     assert "blue/03.png" in {change.file for change in patch.changes}
+    page = (tmp_path / "data-doctor" / "report.html").read_text(encoding="utf-8")
+    assert "blue/03.png" in page  # among the pictures
+    assert "eyebright data fix photos labels.json" in page
     assert "eyebright data fix photos data-doctor/labels.json" in ran.err
     # Copies, changed ones too, are asked about together, whatever their splits.
     asked = Run.open(tmp_path / "data-doctor" / "runs" / "fold-1").predictions("test")

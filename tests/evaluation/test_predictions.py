@@ -30,6 +30,7 @@ def test_some_of_them(drawn: MakePredictions) -> None:
     assert some.index.tolist() == [4, 0]
     assert (some.classes, some.split, some.source) == (predictions.classes, predictions.split, predictions.source)
     assert predictions.take(predictions.correct).correct.all()
+    assert len(predictions.take([])) == 0
 
 
 def test_survives_the_disk(drawn: MakePredictions, tmp_path: Path) -> None:

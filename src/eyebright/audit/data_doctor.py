@@ -68,6 +68,13 @@ class DataFindings:
         counts = np.bincount(labels, minlength=len(classes))
         return {classes[label]: int(counts[label]) for label in np.argsort(counts, kind="stable")}
 
+    def telling_pairs(self, count: int) -> tuple[Copy, ...]:
+        """The `count` pairs most worth a look: under two labels first, then in two splits, the least alike first."""
+        pairs = sorted(
+            self.copies.pairs, key=lambda pair: (not pair.relabelled, pair.split == pair.of_split, pair.likeness)
+        )
+        return tuple(pairs[:count])
+
     def doubting(self, doubtful: DoubtfulLabels) -> DataFindings:
         """These findings, and labels of `learned_from(splits)` that models doubt.
 
@@ -111,15 +118,13 @@ class DataFindings:
         return found
 
     def copies_sheet(self, count: int = 48) -> Image.Image:
-        """Pairs of copies side by side: those under two labels first, then those in two splits, the least alike first.
+        """Pairs of copies side by side, those of `telling_pairs`.
 
         Raises
         ------
         DataError : there are none.
         """
-        pairs = sorted(
-            self.copies.pairs, key=lambda pair: (not pair.relabelled, pair.split == pair.of_split, pair.likeness)
-        )[:count]
+        pairs = self.telling_pairs(count)
         if not pairs:
             raise DataError("there are no copies to draw.", "Ask for a sheet only where copies were found.")
         parts = {part.split: part for part in self.splits}

@@ -32,22 +32,15 @@ class DoubtfulLabels:
 
     Attributes
     ----------
-    index : (n,) int64, rows of the source.
-    given, likely : (n,) int64, the class of the label and the one that the models say.
-    probability : (n,) float64, of the given class; ascending.
-    classes : K class names.
+    predictions : what was said of these images (n of them); the likely class is the predicted one.
     checked : how many images were asked about.
     """
 
-    index: NDArray[np.int64]
-    given: NDArray[np.int64]
-    likely: NDArray[np.int64]
-    probability: NDArray[np.float64]
-    classes: tuple[str, ...]
+    predictions: Predictions
     checked: int
 
     def __len__(self) -> int:
-        return len(self.index)
+        return len(self.predictions)
 
     def __repr__(self) -> str:
         shown = self.take(_SHOWN)
@@ -55,10 +48,34 @@ class DoubtfulLabels:
         lines = [f"  {row}  {self.classes[given]} -> {self.classes[likely]}  {p:.4f}" for row, given, likely, p in rows]
         return "\n".join([f"DoubtfulLabels({len(self)} of {self.checked} images)", *lines])
 
+    @property
+    def index(self) -> NDArray[np.int64]:
+        """(n,) int64, rows of the source."""
+        return self.predictions.index
+
+    @property
+    def given(self) -> NDArray[np.int64]:
+        """(n,) int64, the class of the label."""
+        return self.predictions.labels
+
+    @property
+    def likely(self) -> NDArray[np.int64]:
+        """(n,) int64, the class that the models say."""
+        return self.predictions.predicted
+
+    @property
+    def probability(self) -> NDArray[np.float64]:
+        """(n,) float64, of the given class; ascending."""
+        return _of_label(self.predictions)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """K class names."""
+        return self.predictions.classes
+
     def take(self, count: int) -> DoubtfulLabels:
         """The `count` most doubtful ones."""
-        columns = {name: getattr(self, name)[:count] for name in ("index", "given", "likely", "probability")}
-        return dataclasses.replace(self, **columns)
+        return dataclasses.replace(self, predictions=self.predictions.take(range(min(count, len(self)))))
 
     def patch(self, images: ImageSet) -> LabelPatch:
         """The corrections as a file that can be looked through, applied and taken back; see `LabelPatch`.
@@ -84,26 +101,22 @@ def doubtful_labels(predictions: Predictions) -> DoubtfulLabels:
     DataError : logits are not finite.
     """
     predictions.check_finite()
-    labels = predictions.labels
-    probability = predictions.probabilities.astype(np.float64)  # (N, K)
-    given = probability[np.arange(len(labels)), labels]  # (N,)
-    count = _count(probability, given, labels)
+    count = _count(predictions)
     doubted = np.flatnonzero(~predictions.correct)
-    order = doubted[np.argsort(given[doubted], kind="stable")][:count]
-    return DoubtfulLabels(
-        predictions.index[order],
-        labels[order],
-        predictions.predicted[order],
-        given[order],
-        predictions.classes,
-        len(predictions),
-    )
+    order = doubted[np.argsort(_of_label(predictions)[doubted], kind="stable")][:count]
+    return DoubtfulLabels(predictions.take(order), len(predictions))
 
 
-def _count(probability: NDArray[np.float64], given: NDArray[np.float64], labels: NDArray[np.int64]) -> int:
+def _of_label(predictions: Predictions) -> NDArray[np.float64]:
+    """(N,) probabilities of the given classes."""
+    return predictions.probabilities.astype(np.float64)[np.arange(len(predictions)), predictions.labels]
+
+
+def _count(predictions: Predictions) -> int:
     """How many labels are wrong, as confident learning counts: the confident joint off its diagonal."""
+    labels, probability = predictions.labels, predictions.probabilities.astype(np.float64)  # (N,), (N, K)
     support = np.bincount(labels, minlength=probability.shape[1])  # (K,)
-    sums = np.bincount(labels, given, minlength=len(support))
+    sums = np.bincount(labels, _of_label(predictions), minlength=len(support))
     # A class that no image has as its label is never reached.
     thresholds = np.divide(sums, support, out=np.full(len(support), np.inf), where=support > 0)
     reached = probability >= thresholds  # (N, K)

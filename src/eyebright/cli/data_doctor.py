@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eyebright.cli.terminal import Bar, output, remarks, show_log
+from eyebright.cli.terminal import Bar, complain, output, remarks, show_log
+from eyebright.core.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from eyebright.audit.data_doctor import DataFindings
@@ -31,13 +32,16 @@ def doctor(
         typer.Option(help="Train this recipe on parts of the images, to find labels that are probably wrong."),
     ] = None,
     folds: Annotated[int, typer.Option(min=2, help="Trainings for --recipe; each leaves out other images.")] = 4,
-    out: Annotated[Path, typer.Option(help="Folder for pictures, label patch and runs.")] = Path("data-doctor"),
+    out: Annotated[Path, typer.Option(help="Folder for the page, pictures, label patch and runs.")] = Path(
+        "data-doctor"
+    ),
     data_root: Annotated[str | None, typer.Option("--data-root", help="Folder of the known data sets.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with every image that was found.")] = False,
 ) -> None:
     """Find copies of the same picture, changed ones too, blank images and, with --recipe, doubtful labels.
 
-    Nothing is changed. Look at OUT/copies.png and OUT/labels.png; OUT/labels.json is a patch for: eyebright data fix.
+    Nothing is changed. OUT/report.html shows it all, and saves the labels that you believe to be wrong as a patch for:
+    eyebright data fix. OUT/labels.json is the patch of all that are doubtful.
 
     \b
     eyebright data doctor cifar10
@@ -60,7 +64,9 @@ def doctor(
         output().print(f"written: {path}", soft_wrap=True)
     if found.doubtful:
         fix = shlex.join(["eyebright", "data", "fix", source, str(out / "labels.json")])
-        remarks().print(f"Take out of the patch what you do not believe, then: {fix}", soft_wrap=True)
+        remarks().print(
+            f"Mark on the page what you believe, or take the rest out of the patch, then: {fix}", soft_wrap=True
+        )
 
 
 def _images(source: str, overrides: list[str], name: str | None, data_root: str | None) -> tuple[Recipe, Splits]:
@@ -86,9 +92,10 @@ def _doubtful(chosen: Recipe, found: DataFindings, folder: Path, folds: int) -> 
 
 
 def _write(found: DataFindings, out: Path) -> list[Path]:
-    """The pictures and the patch; what an earlier call found and this one does not is removed."""
+    """The pictures, the patch and the page; what an earlier call found and this one does not is removed."""
     from eyebright.audit.data_doctor import learned_from
     from eyebright.core.files import atomic_path, storage_errors
+    from eyebright.reporting.data_report import data_report
 
     with storage_errors(out):
         out.mkdir(parents=True, exist_ok=True)
@@ -106,6 +113,10 @@ def _write(found: DataFindings, out: Path) -> list[Path]:
     if found.doubtful:
         found.doubtful.patch(learned_from(found.splits)).write(out / "labels.json")
         written.append(out / "labels.json")
+    try:
+        written.append(data_report(found).write(out / "report.html"))
+    except MissingExtraError as error:
+        complain(error)
     return written
 
 

@@ -86,6 +86,8 @@ class Predictions:
     def take(self, positions: NDArray[np.int64] | NDArray[np.bool_] | Sequence[int]) -> Predictions:
         """What was said of the images at `positions` (0 .. N-1), in that order; or where a mask (N,) is true."""
         chosen = np.asarray(positions)
+        if not chosen.size:
+            chosen = chosen.astype(np.int64)  # numpy takes an empty list for floats
         columns = {name: getattr(self, name)[chosen] for name in ("logits", "labels", "index")}
         return dataclasses.replace(self, **columns)
 

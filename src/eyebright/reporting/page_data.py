@@ -21,7 +21,7 @@ from eyebright.insight.findings import Findings
 from eyebright.insight.parts import EmbeddedImages, NearestTraining, ShownMaps
 from eyebright.insight.thumbnails import Thumbnails
 from eyebright.reporting.charts import scatter
-from eyebright.reporting.pictures import LARGEST_SPRITE, sprite
+from eyebright.reporting.pictures import LARGEST_SPRITE, Sprite, sprite
 
 _TOP = 5  # classes whose probability is shown for an image
 _SHARE = 10_000  # a probability of 1
@@ -91,6 +91,17 @@ def of_findings(findings: Findings) -> dict[str, Any]:
     return {"fingerprint": findings.fingerprint} | parts
 
 
+def of_sprite(laid: Sprite) -> dict[str, Any]:
+    """Sheets of pictures, and where on them each one is."""
+    return {
+        "width": laid.width,
+        "height": laid.height,
+        "columns": laid.columns,
+        "per_sheet": laid.per_sheet,
+        "sheets": list(laid.sheets),
+    }
+
+
 def _maps(maps: ShownMaps, number: Mapping[int, int]) -> dict[str, Any]:
     _, height, width = maps.images.shape
     return {
@@ -130,14 +141,7 @@ def _searched(nearest: NearestTraining) -> str:
 
 
 def _sprite(pictures: Thumbnails, largest: int = LARGEST_SPRITE) -> dict[str, Any]:
-    laid = sprite(pictures.images, largest=largest)
-    return {
-        "width": laid.width,
-        "height": laid.height,
-        "columns": laid.columns,
-        "per_sheet": laid.per_sheet,
-        "sheets": list(laid.sheets),
-    }
+    return of_sprite(sprite(pictures.images, largest=largest))
 
 
 def _whole(shares: NDArray[np.float32]) -> list[int]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 # In this order; each may use what stands in those before it.
-_SCRIPTS = ("theme", "data", "images", "detail", "gallery", "matrix", "threshold", "embedding", "marks")
+_SCRIPTS = ("theme", "data", "images", "detail", "gallery", "copies", "matrix", "threshold", "embedding", "marks")
 _FILTERS = (
     numbers.percent,
     numbers.number,

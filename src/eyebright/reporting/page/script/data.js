@@ -16,6 +16,7 @@ const right = (number, answer = answers[0]) => answer.predicted[number] === imag
 
 function said(number) {
   const given = classes[images.given[number]];
+  if (data.doubted) return `labelled ${given}, rather ${classes[answers[0].predicted[number]]}`;
   if (answers.length > 1) return answers.map((answer) => `${answer.title}: ${classes[answer.predicted[number]]}`).join(", ");
   return right(number) ? `${given}, right` : `${given} taken for ${classes[answers[0].predicted[number]]}`;
 }

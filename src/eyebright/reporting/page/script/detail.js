@@ -1,7 +1,7 @@
 // One image at a time: large, with what the model said, where it looked, and what it looks like to the model.
 const detail = byId("detail");
 let opened = { list: [], place: 0 }; // the images that Previous and Next go through
-const marksChanged = []; // called when a label was marked or unmarked
+const marks = new Map(); // number of an image -> the class that its reader says it should be
 
 const nearestPlace = new Map();
 if (data.nearest) data.nearest.of.forEach((number, place) => nearestPlace.set(number, place));
@@ -49,7 +49,7 @@ function answerParts(number, answer) {
     const bar = element("span", { class: "bar-track", "aria-hidden": "true" }, element("span", { class: "bar-fill" }));
     bar.firstChild.style.width = `${share / 100}%`;
     const name = element("span", { class: "bar-name", text: classes[position] });
-    if (position === given) name.append(element("small", { text: " true class" }));
+    if (position === given) name.append(element("small", { text: data.doubted ? " label" : " true class" }));
     return element("li", { class: position === given ? "given" : "other" }, name, bar, element("span", { class: "bar-value", text: sure(share) }));
   });
   return [element("h3", { text: answer.title }), element("ul", { class: "bars" }, ...rows)];

@@ -11,7 +11,7 @@ function galleryOf(container, more, captioned) {
     const wrong = answers.length === 1 && !right(number);
     const button = element("button", {
       type: "button",
-      class: wrong ? "thumb wrong" : "thumb",
+      class: `thumb${wrong ? " wrong" : ""}${marks.has(number) ? " marked" : ""}`,
       "aria-label": `${said(number)}, ${sure(confidence(number))} sure, image ${images.index[number]}`,
       tabindex: place === 0 ? 0 : -1,
     }, canvas);
@@ -55,7 +55,7 @@ const line = (text, style) => element("span", { class: `caption ${style}`, text 
 // The gallery under the confusion matrix, and its choices.
 const chooser = (() => {
   if (!byId("choices")) return null;
-  const choice = (name) => byId(`choose-${name}`);
+  const choice = (name) => byId(`choose-${name}`) ?? { value: "" }; // the page of the data has fewer choices
   // Where all images are of one cell, its names stand above and not below each of them.
   const captions = (number) => [
     line(classes[images.given[number]], "true"),
@@ -79,6 +79,7 @@ const chooser = (() => {
     return list;
   };
   const title = (given, predicted, verdict) => {
+    if (data.doubted) return ["Doubtful labels", given && `that say ${given}`, predicted && `on what is rather ${predicted}`].filter(Boolean).join(" ");
     if (given && predicted) return given === predicted ? `${given}, right` : `${given} taken for ${predicted}`;
     const what = { wrong: "Mistakes", right: "Right answers", "": "All answers" }[verdict];
     return [what, given && `on ${given}`, predicted && `that say ${predicted}`].filter(Boolean).join(" ");

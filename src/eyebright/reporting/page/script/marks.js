@@ -1,5 +1,4 @@
 // Wrong labels: marked by the reader, kept by the browser where it can, and saved as a file for `eyebright data fix`.
-const marks = new Map(); // number of an image -> the class it should be
 const marksKey = images ? `eyebright-marks-${data.fingerprint}` : "";
 
 function showMark(number) {
@@ -31,6 +30,7 @@ if (images && byId("marks")) {
     byId("marks-save").disabled = numbers.length === 0;
     byId("marks-save").textContent = numbers.length ? `Save the patch file (${plural(numbers.length, "label", "labels")})` : "Save the patch file";
     byId("marks-clear").hidden = numbers.length === 0;
+    for (const thumb of document.querySelectorAll(".gallery .thumb")) thumb.classList.toggle("marked", marks.has(Number(thumb.dataset.number)));
     list.replaceChildren(...numbers.map((number, place) => {
       const canvas = element("canvas", { "aria-hidden": "true" });
       drawImage(canvas, number, 48, false);
@@ -45,10 +45,11 @@ if (images && byId("marks")) {
   const change = (number, proposed) => {
     if (proposed === null) marks.delete(number);
     else marks.set(number, proposed);
-    store.set(marksKey, JSON.stringify([...marks].map(([each, wanted]) => [images.index[each], wanted])));
+    keep();
     showMarks();
     if (detail.open) showMark(openedNumber());
   };
+  const keep = () => store.set(marksKey, JSON.stringify([...marks].map(([each, wanted]) => [images.index[each], wanted])));
   const restore = () => {
     const numbers = new Map(images.index.map((index, number) => [index, number]));
     let kept = [];
@@ -67,6 +68,18 @@ if (images && byId("marks")) {
   });
   byId("detail-unmark").addEventListener("click", () => change(openedNumber(), null));
   byId("marks-clear").addEventListener("click", () => { marks.clear(); change(-1, null); });
+  if (byId("marks-all")) {
+    byId("marks-all").addEventListener("click", () => {
+      for (let number = 0; number < total; number += 1) if (!marks.has(number)) marks.set(number, answers[0].predicted[number]);
+      keep();
+      showMarks();
+    });
+  }
+  detail.addEventListener("keydown", (event) => {
+    if (event.key.toLowerCase() !== "m" || event.ctrlKey || event.altKey || event.metaKey || event.target.closest("select")) return;
+    if (marks.has(openedNumber())) change(openedNumber(), null);
+    else byId("detail-mark").requestSubmit();
+  });
   byId("marks-save").addEventListener("click", () => {
     const file = new Blob([`${JSON.stringify(patch(), null, 2)}\n`], { type: "application/json" });
     const link = element("a", { href: URL.createObjectURL(file), download: "labels.json" });
