@@ -191,15 +191,18 @@ def main() -> None:
         taken, score = ours(recipe.replace(seed=seed), splits)
         seconds.append(taken)
         accuracies.append(score.value)
-        times = f"{peer / taken:.1f} times faster"
-        print(f"{recipe.name}, seed {seed}: {taken:.0f} s, {score.value:.4f}, {times}", flush=True)
+        print(f"{recipe.name}, seed {seed}: {taken:.0f} s, {score.value:.4f}{_times(peer, taken)}", flush=True)
     if not accuracies:
         return
     spread = f" +- {np.std(accuracies, ddof=1):.4f} (deviation)" if len(accuracies) > 1 else ""
     print(
         f"{recipe.name}, {len(accuracies)} seeds: {statistics.median(seconds):.0f} s (median), accuracy "
-        f"{statistics.mean(accuracies):.4f}{spread}, {peer / statistics.median(seconds):.1f} times faster"
+        f"{statistics.mean(accuracies):.4f}{spread}{_times(peer, statistics.median(seconds))}"
     )
+
+
+def _times(peer: float, taken: float) -> str:
+    return "" if math.isnan(peer) else f", {peer / taken:.1f} times faster"
 
 
 def _timed(function: Callable[..., Any]) -> tuple[Callable[..., Any], list[float]]:
